@@ -1,0 +1,1 @@
+"""Training, headless: data, procedural meshes, the two training loops, metrics. Imports core, never the other way."""

@@ -1,0 +1,7 @@
+"""Procedural objects with captions: the part of the training data that is always there, drawn by number."""
+
+from training.procedural import buildings, home, nature, seating, tables  # noqa: F401  importing a module registers its families
+from training.procedural.captions import Facts
+from training.procedural.registry import FAMILIES, Family, Sample, generate
+
+__all__ = ["FAMILIES", "Facts", "Family", "Sample", "generate"]

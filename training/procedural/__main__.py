@@ -1,0 +1,20 @@
+"""`python -m training.procedural --gallery out/families.png`: a picture of every family."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+
+from training.procedural.gallery import draw_gallery
+
+
+def main() -> None:
+    parser = ArgumentParser(prog="python -m training.procedural", description=__doc__)
+    parser.add_argument("--gallery", type=Path, required=True, metavar="PNG", help="the picture to write")
+    parser.add_argument("--per-family", type=int, default=6, metavar="N", help="objects in a row")
+    options = parser.parse_args()
+    draw_gallery(options.gallery, options.per_family)
+
+
+if __name__ == "__main__":
+    main()

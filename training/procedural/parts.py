@@ -1,0 +1,166 @@
+"""The closed solids that every family is put together from, and joining them into one mesh.
+
+Two shapes cover nearly everything: a box (which may taper and lean) and a lathe (a profile turned around the z axis). All are z-up
+and wound outwards. Solids may pass through each other; they must not share vertices, or the grid would weld them into one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+from math import pi
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.mesh import IntArray, Mesh
+
+Floats = NDArray[np.float64]
+Point = tuple[float, float, float]
+ORIGIN: Point = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Solid:
+    """One or more closed surfaces. vertices: [vertices, 3] float64. faces: [faces, 4] indices, -1 as the last corner of a triangle."""
+
+    vertices: Floats
+    faces: IntArray
+
+    def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Solid:
+        return Solid(self.vertices + (x, y, z), self.faces)
+
+    def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Solid:
+        """Factors above 0, about the origin."""
+        return Solid(self.vertices * (x, y, z), self.faces)
+
+    def mirrored(self) -> Solid:
+        """The other hand: x negated, winding kept outwards."""
+        faces = np.where(self.faces[:, 3:] < 0, self.faces[:, [0, 2, 1, 3]], self.faces[:, [0, 3, 2, 1]])
+        return Solid(self.vertices * (-1.0, 1.0, 1.0), faces)
+
+    def turned(self, angle: float) -> Solid:
+        """Turned around the z axis, counter-clockwise seen from above, in radians."""
+        c, s = np.cos(angle), np.sin(angle)
+        return Solid(self.vertices @ np.array([[c, s, 0.0], [-s, c, 0.0], [0.0, 0.0, 1.0]]), self.faces)
+
+    def lying_along_x(self) -> Solid:
+        """The z axis laid down along x: a wheel out of a disc."""
+        return Solid(self.vertices[:, [2, 0, 1]], self.faces)
+
+    def leaning_back(self, slope: float, above: float) -> Solid:
+        """Pushed towards +y by `slope` for every unit of height over `above`; what is below stays."""
+        vertices = self.vertices.copy()
+        vertices[:, 1] += slope * np.maximum(vertices[:, 2] - above, 0.0)
+        return Solid(vertices, self.faces)
+
+
+def join(solids: Iterable[Solid]) -> Solid:
+    """All solids as one, in the order given."""
+    solids = list(solids)
+    starts = np.cumsum([0] + [len(solid.vertices) for solid in solids])
+    faces = [np.where(solid.faces < 0, -1, solid.faces + start) for solid, start in zip(solids, starts, strict=False)]
+    return Solid(np.concatenate([solid.vertices for solid in solids]), np.concatenate(faces))
+
+
+def to_mesh(solids: Iterable[Solid]) -> Mesh:
+    """All solids as one mesh of quads and triangles."""
+    whole = join(solids)
+    return Mesh(whole.vertices.astype(np.float32), whole.faces)
+
+
+def pair(*solids: Solid) -> list[Solid]:
+    """Every solid and its mirror image across x = 0."""
+    return [side for solid in solids for side in (solid, solid.mirrored())]
+
+
+# ---- boxes
+
+CORNERS = np.array([[-1, -1, 0], [1, -1, 0], [1, 1, 0], [-1, 1, 0], [-1, -1, 1], [1, -1, 1], [1, 1, 1], [-1, 1, 1]], np.float64) / (2, 2, 1)
+BOX_FACES = np.array([[0, 3, 2, 1], [4, 5, 6, 7], [0, 1, 5, 4], [1, 2, 6, 5], [2, 3, 7, 6], [3, 0, 4, 7]], np.int64)
+GABLE_FACES = np.array([[0, 3, 2, 1], [0, 1, 5, 4], [2, 3, 4, 5], [1, 2, 5, -1], [3, 0, 4, -1]], np.int64)
+
+
+def box(
+    width: float,
+    depth: float,
+    height: float,
+    at: Point = ORIGIN,
+    *,
+    top: tuple[float, float] = (1.0, 1.0),
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> Solid:
+    """Six quads. `at` is the middle of the floor; the upper side is scaled by `top` in x and y, then moved by `shift`."""
+    vertices = CORNERS * (width, depth, height)
+    vertices[4:, :2] = vertices[4:, :2] * top + shift
+    return Solid(vertices + at, BOX_FACES)
+
+
+def gable(width: float, depth: float, height: float, at: Point = ORIGIN) -> Solid:
+    """A saddle roof: three quads, two triangles, the ridge along x. `at` is the middle of the floor."""
+    vertices = CORNERS[:6] * (width, depth, height)
+    vertices[4:, 1] = 0.0
+    return Solid(vertices + at, GABLE_FACES)
+
+
+# ---- turned shapes
+
+
+def lathe(sides: int, *profile: tuple[float, float], at: Point = ORIGIN) -> Solid:
+    """The profile's (radius, z) pairs, from the bottom upwards, as rings around the z axis.
+
+    Rings are joined by quads. A radius of 0 as first or last is a point, joined by triangles; any other end is closed by a strip of
+    quads (and one triangle if `sides` is odd). A flat side faces the front, and the shape is symmetric about x = 0.
+    The profile may turn back down inside itself: that hollows the shape out.
+    """
+    pointed = profile[0][0] == 0, profile[-1][0] == 0
+    rings = np.array(profile)
+    circle = unit_circle(sides)
+    vertices = np.empty((len(rings), sides, 3))
+    vertices[:, :, :2] = circle * rings[:, None, :1]
+    vertices[:, :, 2] = rings[:, 1:]
+    kept = vertices.reshape(-1, 3)[(sides - 1) * pointed[0] : len(rings) * sides - (sides - 1) * pointed[1]]
+    return Solid(kept + at, lathe_faces(sides, len(rings), *pointed))
+
+
+def prism(sides: int, radius: float, height: float, at: Point = ORIGIN, *, top: float = 1.0) -> Solid:
+    """An upright n-gon prism, the radius at its upper end scaled by `top`; 0 makes it a cone."""
+    return lathe(sides, (radius, 0.0), (radius * top, height), at=at)
+
+
+def ball(sides: int, radius: float, height: float, at: Point = ORIGIN) -> Solid:
+    """A low-poly ball or egg: three rings between two points, 4 faces for every side. `at` is its lowest point."""
+    return lathe(sides, (0, 0), (0.75 * radius, 0.16 * height), (radius, 0.5 * height), (0.75 * radius, 0.84 * height), (0, height), at=at)
+
+
+@lru_cache
+def unit_circle(sides: int) -> Floats:
+    angle = 2 * pi * (np.arange(sides) + 0.5) / sides - pi / 2
+    half = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return (half + half[::-1] * (-1, 1)) / 2  # exactly symmetric, whatever the rounding
+
+
+@lru_cache
+def lathe_faces(sides: int, rings: int, pointed_below: bool, pointed_above: bool) -> IntArray:
+    index = np.arange(rings * sides).reshape(rings, sides) - (sides - 1) * pointed_below
+    index[0] = index[0].max() if pointed_below else index[0]
+    index[-1] = index[-1].min() if pointed_above else index[-1]
+    following = np.roll(index, -1, 1)
+    walls = np.stack([index[:-1], following[:-1], following[1:], index[1:]], 2)
+    if pointed_below:
+        walls[0] = np.stack([index[0], following[1], index[1], np.full(sides, -1)], 1)
+    if pointed_above:
+        walls[-1, :, 3] = -1
+    below = [] if pointed_below else [face[::-1] for face in cap(index[0].tolist())]
+    above = [] if pointed_above else cap(index[-1].tolist())
+    caps = [face + [-1] * (4 - len(face)) for face in below + above]
+    return np.concatenate([walls.reshape(-1, 4), np.array(caps, np.int64).reshape(-1, 4)])
+
+
+def cap(ring: list[int]) -> list[list[int]]:
+    """A convex polygon cut into a strip of quads, with one triangle at the end if its number of corners is odd."""
+    n = len(ring)
+    quads = [[ring[i], ring[i + 1], ring[n - 2 - i], ring[n - 1 - i]] for i in range((n - 2) // 2)]
+    middle = n // 2
+    return quads + ([[ring[middle - 1], ring[middle], ring[middle + 1]]] if n % 2 else [])

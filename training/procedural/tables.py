@@ -1,0 +1,56 @@
+"""Tables and desks."""
+
+from __future__ import annotations
+
+from math import cos, pi, sin
+
+from numpy.random import Generator
+
+from training.procedural.captions import Facts, several, sized
+from training.procedural.draws import chance, pick, whole
+from training.procedural.legs import LEG_STYLES, four_legs, leg
+from training.procedural.parts import Solid, box, prism
+from training.procedural.registry import family
+
+
+@family
+def table(rng: Generator) -> tuple[list[Solid], Facts]:
+    shape = pick(rng, ("rectangular", "round", "square"))
+    low = chance(rng, 0.3)
+    height = rng.uniform(0.36, 0.46) if low else rng.uniform(0.68, 0.8)
+    width = rng.uniform(1.2, 1.9) * (0.8 if low else 1.0) if shape == "rectangular" else rng.uniform(0.8, 1.15)
+    depth = rng.uniform(0.5, 0.62) * width if shape == "rectangular" else width
+    board, thickness = rng.uniform(0.045, 0.075), rng.uniform(0.06, 0.1)
+    style, stand = pick(rng, LEG_STYLES), pick(rng, ("legs", "legs", "pedestal")) if shape == "round" else "legs"
+    count = 0 if stand == "pedestal" else whole(rng, 3, 4) if shape == "round" else 4
+    apron, shelf = shape != "round" and chance(rng, 0.35), shape != "round" and chance(rng, 0.25)
+
+    rise = height + board / 2
+    if shape == "round":
+        solids = [prism(12, 0.51 * width, board, (0, 0, height))]
+        turn = pi / 2 if count == 3 else pi / 4
+        for i in range(count):
+            c, s = cos(turn + 2 * pi * i / count), sin(turn + 2 * pi * i / count)
+            solids.append(leg(style, thickness, rise, (0.36 * width * c, 0.36 * width * s, 0)))
+        if stand == "pedestal":
+            solids += [prism(8, 0.06, rise - 0.03, (0, 0, 0.03)), prism(8, 0.28 * width, 0.06, top=0.8)]
+    else:
+        solids = [box(width, depth, board, (0, 0, height)), *four_legs(style, thickness, rise, width - 0.06, depth - 0.06)]
+    if apron:
+        solids.append(box(width - 0.14, depth - 0.14, 0.08 + board / 2, (0, 0, height - 0.08)))
+    if shelf:
+        solids.append(box(width - 0.06 - thickness, depth - 0.06 - thickness, 0.05, (0, 0, 0.25 * height)))
+
+    names = ("coffee table", "low table") if low else ("dining table",) if width > 1.1 else ("side table",)
+    return solids, Facts(
+        names=("table", *names),
+        adjectives=(*(("low",) if low else ()), *(sized(width / depth, 1.0, 1.8, "", "long") if shape == "rectangular" else ()), shape),
+        features=(
+            *((several(count, "leg"), f"{style} legs") if count else ("a pedestal", "one central leg", "a round base")),
+            *sized(board / max(width, height), 0.04, 0.06, "a thin top", "a thick top"),
+            *(("an apron",) if apron else ()),
+            *(("a lower shelf",) if shelf else ()),
+        ),
+        materials=("wooden", "metal", "glass", "stone"),
+        parameters={"shape": shape, "legs": count, "leg_style": style, "low": low, "apron": apron, "shelf": shelf},
+    )
