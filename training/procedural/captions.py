@@ -63,11 +63,13 @@ def tail(features: list[str]) -> str:
 
 
 def some(rng: Generator, items: tuple[str, ...], at_most: int) -> list[str]:
-    """At most that many of the items, in their order; none of them one time in five."""
+    """At most that many of the items, in their order, no two about the same noun; none of them one time in five."""
     if not items or at_most == 0 or chance(rng, 0.2):
         return []
-    kept = sorted(rng.permutation(len(items))[:at_most].tolist())
-    return [items[i] for i in kept]
+    nouns: dict[str, int] = {}
+    for i in rng.permutation(len(items)).tolist():
+        nouns.setdefault(items[i].split()[-1].removesuffix("s"), i)
+    return [items[i] for i in sorted(list(nouns.values())[:at_most])]
 
 
 def with_article(words: str) -> str:
@@ -75,8 +77,9 @@ def with_article(words: str) -> str:
 
 
 def several(count: int, noun: str) -> str:
-    """ "four legs", "one leg"."""
-    return f"{NUMBERS[count]} {noun}" + "s" * (count != 1)
+    """ "four legs", "one leg", "two shelves"."""
+    plural = noun.removesuffix("f") + ("ves" if noun.endswith("f") else "s")
+    return f"{NUMBERS[count]} {noun if count == 1 else plural}"
 
 
 def sized(value: float, low: float, high: float, below: str, above: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from textwrap import fill
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from core.mesh import Mesh
+from training.procedural.parts import Floats
 from training.procedural.registry import FAMILIES, generate
 
 CELL, LABEL, SHARPER = 220, 34, 2  # pixels of a cell and of its label; samples a pixel and axis
@@ -48,12 +50,12 @@ def picture(mesh: Mesh, size: int) -> NDArray[np.uint8]:
     for face in mesh.quads().faces.tolist():
         corners = [index for index in face if index >= 0]
         shade = 0.55 + 0.45 * float(normal(mesh.vertices[corners]) @ LIGHT)
-        for second, third in zip(corners[1:], corners[2:], strict=False):
+        for second, third in pairwise(corners[1:]):
             fill_triangle(colours, depth, screen[[corners[0], second, third]], np.array([150.0, 180.0, 205.0]) * shade + 25)
     return colours.reshape(size, SHARPER, size, SHARPER, 3).mean((1, 3)).clip(0, 255).astype(np.uint8)
 
 
-def fill_triangle(colours: NDArray[np.float64], depth: NDArray[np.float64], corners: NDArray[np.float64], colour: NDArray[np.float64]) -> None:
+def fill_triangle(colours: Floats, depth: Floats, corners: Floats, colour: Floats) -> None:
     """Colour the pixels of a triangle [3, (x, y, depth)] that nothing nearer has taken."""
     low = np.maximum(np.floor(corners[:, :2].min(0)), 0).astype(int)
     high = np.minimum(np.ceil(corners[:, :2].max(0)) + 1, len(depth)).astype(int)
@@ -71,7 +73,7 @@ def fill_triangle(colours: NDArray[np.float64], depth: NDArray[np.float64], corn
     colours[window][nearer] = colour
 
 
-def normal(corners: NDArray[np.float32]) -> NDArray[np.float64]:
+def normal(corners: NDArray[np.float32]) -> Floats:
     """The unit normal of a polygon [corners, 3], which may be bent."""
     following = np.roll(corners, -1, 0)
     total = np.cross(corners, following).sum(0).astype(np.float64)

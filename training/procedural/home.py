@@ -6,10 +6,10 @@ from math import cos, pi, sin
 
 from numpy.random import Generator
 
-from training.procedural.captions import Facts, sized
+from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick
-from training.procedural.legs import leg
-from training.procedural.parts import Solid, box, lathe, prism
+from training.procedural.legs import four_legs, leg
+from training.procedural.parts import Solid, box, lathe, pair, prism
 from training.procedural.registry import family
 
 
@@ -25,10 +25,10 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     solids = [prism(8, shade, shade_height, (0, 0, height - shade_height), top=0.5 if form == "conical" else 0.92)]
     if stand == "tripod":
         hub = 0.55 * height
-        solids.append(prism(6, pole, height - 0.8 * shade_height - hub, (0, 0, hub)))
+        solids += [prism(6, pole, height - 0.8 * shade_height - hub, (0, 0, hub)), prism(6, 0.08 * height, plate, (0, 0, hub))]
         for angle in (pi / 2, pi * 7 / 6, pi * 11 / 6):
             c, s = cos(angle) * 1.2 * shade, sin(angle) * 1.2 * shade
-            solids.append(leg("straight", 2 * pole, hub + 0.04 * height, (c, s, 0), (-0.92 * c, -0.92 * s)))
+            solids.append(leg("straight", 2 * pole, hub + 0.5 * plate, (c, s, 0), (-0.8 * c, -0.8 * s)))
     else:
         solids.append(prism(6, pole, height - 0.8 * shade_height - plate / 2, (0, 0, plate / 2)))
     if stand == "round":
@@ -46,4 +46,51 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
         features=(stands[stand], f"a {form} shade", *sized(shade / height, 0.17, 0.33, "a narrow shade", "a wide shade")),
         materials=("metal", "wooden"),
         parameters={"kind": "floor" if floor else "table", "shade": form, "stand": stand, "legs": 3 if stand == "tripod" else 0},
+    )
+
+
+@family
+def bed(rng: Generator) -> tuple[list[Solid], Facts]:
+    double = chance(rng, 0.5)
+    width, length = rng.uniform(1.4, 1.8) if double else rng.uniform(0.85, 1.1), rng.uniform(1.95, 2.15)
+    foot, rail, pad = rng.uniform(0.14, 0.24), rng.uniform(0.14, 0.2), rng.uniform(0.14, 0.24)
+    headboard, footboard = pick(rng, ("solid", "solid", "slatted", "none")), chance(rng, 0.35)
+    pillows, blanket = 2 if double else 1, chance(rng, 0.5)
+    high = rng.uniform(0.3, 0.55)
+
+    top, surface, head = foot + rail, foot + rail + pad, length / 2
+    solids = [
+        *four_legs("straight", rng.uniform(0.09, 0.13), foot + 0.06, width - 0.08, length - 0.08),
+        box(width, length, rail, (0, 0, foot)),
+        box(width - 0.12, length - 0.12, pad + 0.04, (0, 0, top - 0.04)),
+    ]
+    if headboard == "solid":
+        solids.append(box(width + 0.08, 0.09, surface + high - foot, (0, head, foot + 0.06)))
+    if headboard == "slatted":
+        solids += pair(box(0.09, 0.09, surface + high - foot, (width / 2 - 0.03, head, foot + 0.06)))
+        solids.append(box(width, 0.065, 0.12, (0, head, surface + high - 0.1)))
+        for x in (-0.33, -0.11, 0.11, 0.33) if double else (-0.25, 0.0, 0.25):
+            solids.append(box(0.08, 0.055, surface + high - foot - 0.1, (x * width, head, foot + 0.1)))
+    if footboard:
+        solids.append(box(width + 0.08, 0.09, rail + pad + 0.06, (0, -head, foot + 0.06)))
+    place = (width - 0.16) / pillows
+    for i in range(pillows):
+        solids.append(box(place - 0.12, 0.36, 0.14, ((i - (pillows - 1) / 2) * place, head - 0.34, surface - 0.03), top=(0.85, 0.75)))
+    if blanket:
+        reach = 0.6 * length
+        solids.append(box(width - 0.03, reach, pad + 0.03, (0, -head + 0.1 + reach / 2, top + 0.03)))
+
+    heads = {"solid": "a headboard", "slatted": "a slatted headboard", "none": "no headboard"}
+    return solids, Facts(
+        names=("bed", "double bed" if double else "single bed"),
+        adjectives=("wide",) if double else ("narrow",),
+        features=(
+            heads[headboard],
+            *(("a high headboard",) if headboard != "none" and high > 0.45 else ()),
+            "a footboard" if footboard else "no footboard",
+            several(pillows, "pillow"),
+            *(("a blanket",) if blanket else ()),
+        ),
+        materials=("wooden", "metal"),
+        parameters={"double": double, "headboard": headboard, "footboard": footboard, "pillows": pillows, "blanket": blanket, "legs": 4},
     )

@@ -6,7 +6,7 @@ from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick, whole
-from training.procedural.parts import Solid, ball, prism
+from training.procedural.parts import Solid, ball, lathe, prism
 from training.procedural.registry import family
 
 
@@ -50,3 +50,62 @@ def conifer(rng: Generator) -> tuple[list[Solid], Facts]:
         materials=(),
         parameters={"kind": "conifer", "tiers": tiers},
     )
+
+
+@family
+def rock(rng: Generator) -> tuple[list[Solid], Facts]:
+    height, stretch, stones = rng.uniform(0.4, 1.3), rng.uniform(0.75, 1.35), pick(rng, (1, 1, 1, 2, 3))
+    solids = [stone(rng, whole(rng, 6, 8), height).scaled(x=stretch)]
+    for side in (-1, 1)[: stones - 1]:
+        solids.append(stone(rng, 5, height * 0.8).scaled(0.42, 0.42, 0.42).moved(side * (0.85 * stretch + 0.2), rng.uniform(-0.5, 0.0)))
+    return solids, Facts(
+        names=("rock", "boulder", "stone") if stones == 1 else ("rock", "pile of rocks", "group of rocks"),
+        adjectives=(*sized(height, 0.65, 1.05, "flat", "tall"), *(("wide",) if stretch > 1.15 else ())),
+        features=(several(stones - 1, "smaller stone") + " beside it",) if stones > 1 else (),
+        materials=("grey", "rough", "rugged"),
+        parameters={"stones": stones},
+    )
+
+
+def stone(rng: Generator, sides: int, height: float) -> Solid:
+    """An irregular lump about 2 wide: three uneven rings and a peak."""
+    even = lathe(sides, (0.85, 0.0), (1.0, 0.35 * height), (0.68, 0.8 * height), (0.0, height))
+    vertices = even.vertices.copy()
+    vertices[:, :2] *= rng.uniform(0.82, 1.14, (len(vertices), 1))
+    vertices[sides:, 2] += rng.uniform(-0.09, 0.09, len(vertices) - sides) * height
+    vertices[-1, :2] += rng.uniform(-0.2, 0.2, 2)
+    return Solid(vertices, even.faces)
+
+
+@family
+def mushroom(rng: Generator) -> tuple[list[Solid], Facts]:
+    cap, count = pick(rng, ("round", "pointed", "flat")), pick(rng, (1, 1, 2, 3))
+    stem, radius, thickness = rng.uniform(0.5, 1.0), rng.uniform(0.42, 0.65), rng.uniform(0.13, 0.22)
+    height = {"round": rng.uniform(0.7, 0.95), "pointed": rng.uniform(1.0, 1.5), "flat": rng.uniform(0.32, 0.45)}[cap] * radius
+
+    whole_one = [prism(6, thickness, stem + 0.25 * height, top=0.75), mushroom_cap(cap, radius, height, stem)]
+    solids = list(whole_one)
+    for side, size in ((-1, 0.6), (1, 0.45))[: count - 1]:
+        x = side * (0.75 * radius + size * radius)
+        solids += [part.scaled(size, size, size).moved(x, -0.3 * radius) for part in whole_one]
+    return solids, Facts(
+        names=("mushroom", "toadstool") if count == 1 else ("mushroom", "group of mushrooms", "cluster of mushrooms"),
+        adjectives=sized((stem + height) / radius, 2.2, 2.9, "squat", "tall"),
+        features=(
+            f"a {cap} cap",
+            *sized(thickness / stem, 0.18, 0.31, "a thin stem", "a thick stem"),
+            *((several(count, "stem"), several(count, "cap")) if count > 1 else ()),
+            *sized(radius / stem, 0.55, 0.85, "a small cap", "a wide cap"),
+        ),
+        materials=(),
+        parameters={"cap": cap, "count": count},
+    )
+
+
+def mushroom_cap(style: str, radius: float, height: float, z: float) -> Solid:
+    profiles = {
+        "round": ((1.0, 0.0), (0.95, 0.4), (0.6, 0.85), (0.0, 1.0)),
+        "pointed": ((1.0, 0.0), (0.55, 0.45), (0.0, 1.0)),
+        "flat": ((0.85, 0.0), (1.0, 0.45), (0.6, 1.0)),
+    }
+    return lathe(8, *((radius * r, height * h) for r, h in profiles[style]), at=(0, 0, z))

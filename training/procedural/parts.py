@@ -29,7 +29,7 @@ class Solid:
     faces: IntArray
 
     def moved(self, x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Solid:
-        return Solid(self.vertices + (x, y, z), self.faces)
+        return Solid(self.vertices + np.array((x, y, z)), self.faces)
 
     def scaled(self, x: float = 1.0, y: float = 1.0, z: float = 1.0) -> Solid:
         """Factors above 0, about the origin."""

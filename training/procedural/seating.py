@@ -24,14 +24,14 @@ def chair(rng: Generator) -> tuple[list[Solid], Facts]:
     arms, stretchers = chance(rng, 0.25), chance(rng, 0.25)
     slope = pick(rng, (0.0, 0.1, 0.18))
 
-    top = seat + board
+    top, rear = seat + board, (depth - thickness) / 2 - 0.01
     inner = width - 0.04
     solids = [box(width, depth, board, (0, 0, seat))]
-    solids += four_legs(legs, thickness, seat + board / 2, inner, depth - 0.04)
-    solids += [part.leaning_back(slope, top) for part in chair_back(style, count, inner, back, (depth - thickness) / 2 - 0.01, top, board)]
+    solids += four_legs(legs, thickness, seat + 0.35 * board, inner, depth - 0.04)
+    solids += [part.leaning_back(slope, top) for part in chair_back(style, count, inner, back, rear, top, 0.35 * board)]
     if arms:
         height = rng.uniform(0.2, 0.25)
-        reach = slope * height + (depth - thickness) / 2 - 0.01
+        reach = slope * height + rear
         x, front = (inner - 0.045) / 2, -depth / 2 + 0.08
         rest = box(0.065, reach - front + 0.05, 0.04, (x, (reach + front - 0.05) / 2, top + height))
         solids += pair(rest, box(0.04, 0.04, height + board, (x, front, seat + 0.02)))
@@ -42,10 +42,11 @@ def chair(rng: Generator) -> tuple[list[Solid], Facts]:
     backs = {"panel": "a solid back", "slats": "a slatted back", "rungs": "a ladder back"}
     counted = {"panel": "a plain back", "slats": several(count, "vertical slat"), "rungs": several(count, "horizontal rung")}
     return solids, Facts(
-        names=("chair", "armchair" if arms else "dining chair", "seat" if not arms else "chair with arms"),
+        names=("chair", "armchair" if arms else "dining chair"),
         adjectives=sized((top + back) / width, 1.7, 2.2, "low", "tall"),
         features=(
-            f"{legs} legs" if legs != "straight" else "four legs",
+            "four legs",
+            f"four {legs} legs",
             backs[style],
             counted[style],
             "armrests" if arms else "no armrests",
@@ -60,13 +61,13 @@ def chair(rng: Generator) -> tuple[list[Solid], Facts]:
 def chair_back(style: str, count: int, width: float, height: float, y: float, z: float, sunk: float) -> list[Solid]:
     """A solid panel, or two posts with a top rail and vertical slats or horizontal rungs between; upright at y, from z, sunk below it."""
     if style == "panel":
-        return [box(width, 0.05, height + sunk / 2, (0, y, z - sunk / 2))]
-    solids = pair(box(0.045, 0.05, height + sunk / 2, ((width - 0.045) / 2, y, z - sunk / 2)))
+        return [box(width, 0.05, height + sunk, (0, y, z - sunk))]
+    solids = pair(box(0.045, 0.05, height + sunk, ((width - 0.045) / 2, y, z - sunk)))
     rail = 0.08
     if style == "slats":
         solids.append(box(width - 0.05, 0.035, rail, (0, y, z + height - rail - 0.015)))
         places = np.linspace(-0.5, 0.5, count + 2)[1:-1] * (width - 0.045)
-        solids += [box(0.04, 0.026, height - rail / 2, (x, y, z - sunk / 2)) for x in places.tolist()]
+        solids += [box(0.04, 0.026, height - rail / 2, (x, y, z - sunk)) for x in places.tolist()]
         return solids
     places = np.linspace(height - rail - 0.015, 0.12, count)
     return solids + [box(width - 0.05, 0.03, rail, (0, y, z + place)) for place in places.tolist()]
@@ -104,11 +105,96 @@ def stool(rng: Generator) -> tuple[list[Solid], Facts]:
             solids += [bar.moved(y=-out), bar.moved(y=out)]
 
     count = {"three": 3, "four": 4, "pedestal": 0}[kind]
-    words = (several(count, "leg"), f"{style} legs", *(("splayed legs",) if lean > 0.04 else ()), "footrests" if bars else "no footrests")
+    legs = (several(count, "leg"), several(count, f"{style} leg"), *((several(count, "splayed leg"),) if lean > 0.04 else ()))
+    words = (*legs, *(("footrests",) if bars else ()))
     return solids, Facts(
-        names=("stool", "bar stool" if height > 0.6 else "footstool" if height < 0.46 else "seat"),
+        names=("stool", "bar stool" if height > 0.6 else "footstool" if height < 0.46 else "kitchen stool"),
         adjectives=(*sized((height + board) / width, 1.4, 1.75, "low", "tall"), shape),
         features=words if count else ("a pedestal", "a round base", "one central leg"),
         materials=("wooden", "metal"),
         parameters={"shape": shape, "legs": count, "leg_style": style, "footrests": bars},
+    )
+
+
+@family
+def bench(rng: Generator) -> tuple[list[Solid], Facts]:
+    width, depth, seat = rng.uniform(1.2, 1.8), rng.uniform(0.36, 0.5), rng.uniform(0.4, 0.48)
+    planks, rails = pick(rng, (1, 1, 2, 3)), pick(rng, (0, 0, 1, 2, 3))
+    stand, arms = pick(rng, ("legs", "slabs")), rails > 0 and chance(rng, 0.35)
+    board, thickness = rng.uniform(0.05, 0.08), rng.uniform(0.06, 0.09)
+    inset = rng.uniform(0.04, 0.22)
+
+    top, gap = seat + board, 0.045
+    plank = (depth - gap * (planks - 1)) / planks
+    solids = [box(width, plank, board, (0, i * (plank + gap) - (depth - plank) / 2, seat)) for i in range(planks)]
+    if stand == "slabs":
+        solids += pair(box(thickness, depth - 0.06, seat + 0.35 * board, (width / 2 - inset - thickness / 2, 0, 0)))
+    else:
+        solids += four_legs("straight", thickness, seat + 0.35 * board, width - 2 * inset, depth - 0.06)
+        if planks > 1:
+            solids += pair(box(thickness + 0.04, depth - 0.03, 0.06, (width / 2 - inset - thickness / 2, 0, seat - 0.05)))
+    if rails:
+        back, slope = rng.uniform(0.35, 0.48), 0.15
+        y, x = depth / 2 - 0.045, width / 2 - 0.12
+        upright = pair(box(0.06, 0.06, back + 0.35 * board, (x, y, top - 0.35 * board)))
+        rail = (back - 0.1 - gap * (rails - 1)) / rails
+        upright += [box(width - 0.03, 0.05, rail, (0, y - 0.05, top + 0.12 + i * (rail + gap))) for i in range(rails)]
+        solids += [part.leaning_back(slope, top) for part in upright]
+        if arms:
+            height, front = 0.22, -depth / 2 + 0.05
+            reach = y + slope * height - front
+            solids += pair(box(0.08, reach + 0.05, 0.05, (x, front + reach / 2 - 0.025, top + height)))
+            solids += pair(box(0.055, 0.055, height + board, (x, front, seat + 0.02)))
+
+    return solids, Facts(
+        names=("bench", *(("park bench", "garden bench") if rails and planks > 1 else ())),
+        adjectives=sized(width / depth, 3.1, 4.0, "short", "long"),
+        features=(
+            "a back" if rails else "no back",
+            *((several(rails, "back board"),) if rails else ()),
+            several(planks, "seat plank") if planks > 1 else "a solid seat",
+            "four legs" if stand == "legs" else "two slab legs",
+            *(("armrests",) if arms else ()),
+        ),
+        materials=("wooden", "stone", "metal"),
+        parameters={"planks": planks, "rails": rails, "stand": stand, "legs": 4 if stand == "legs" else 2, "arms": arms},
+    )
+
+
+@family
+def sofa(rng: Generator) -> tuple[list[Solid], Facts]:
+    seats, cushions = pick(rng, (2, 3)), chance(rng, 0.5)
+    place, arm, depth = rng.uniform(0.55, 0.75), rng.uniform(0.14, 0.26), rng.uniform(0.8, 0.98)
+    foot, base, back, rest = rng.uniform(0.1, 0.16), rng.uniform(0.18, 0.25), rng.uniform(0.36, 0.5), rng.uniform(0.16, 0.28)
+    thickness, pad = rng.uniform(0.18, 0.24), rng.uniform(0.12, 0.17)
+
+    inner = seats * place
+    width, top = inner + 2 * arm, foot + base
+    front, rear = -depth / 2, depth / 2
+    solids = [
+        box(inner + arm, depth - 0.1, base, (0, 0, foot)),
+        box(inner + arm, thickness, base + back + 0.08, (0, rear - thickness / 2, foot + 0.04)),
+        *pair(box(arm, depth - 0.04, base + pad + rest, ((inner + arm) / 2, -0.03, foot - 0.03))),
+        *four_legs("straight", 0.09, foot + 0.02, width - 0.08, depth - 0.16),
+    ]
+    seat_depth = depth - thickness
+    for i in range(seats):
+        x = (i - (seats - 1) / 2) * place
+        solids.append(box(place - 0.045, seat_depth, pad + 0.03, (x, front + seat_depth / 2 + 0.01, top - 0.03)))
+        if cushions:
+            y = rear - thickness - 0.05
+            solids.append(box(place - 0.09, 0.16, back - pad, (x, y, top + pad - 0.02), top=(0.92, 0.7), shift=(0, 0.03)))
+
+    return solids, Facts(
+        names=("sofa", "couch", f"{('two', 'three')[seats - 2]}-seat sofa", "settee"),
+        adjectives=sized(width / depth, 1.8, 2.5, "short", "long"),
+        features=(
+            several(seats, "seat"),
+            several(seats, "seat cushion"),
+            several(seats, "back cushion") if cushions else "no back cushions",
+            *sized(arm, 0.18, 0.22, "thin armrests", "thick armrests"),
+            *sized(back, 0.4, 0.46, "a low back", "a high back"),
+        ),
+        materials=("leather", "fabric"),
+        parameters={"seats": seats, "back_cushions": seats * cushions, "legs": 4},
     )
