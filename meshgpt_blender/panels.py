@@ -1,0 +1,102 @@
+"""The MeshGPT tab of the 3D view's sidebar. Draws state and offers buttons; decides nothing."""
+
+from __future__ import annotations
+
+import textwrap
+import time
+
+import bpy
+
+from . import jobs, runtime
+
+
+class MESHGPT_PT_main(bpy.types.Panel):
+    """The prompt, the buttons and how it goes"""
+
+    bl_label = "MeshGPT"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "MeshGPT"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.prop(context.scene.meshgpt, "prompt", text="", placeholder="a chair", icon="OUTLINER_DATA_FONT")
+        if jobs.busy():
+            draw_progress(layout)
+            return
+        column = layout.column()
+        column.scale_y = 1.4
+        column.operator("meshgpt.generate", icon="MESH_ICOSPHERE")
+        layout.operator("meshgpt.autocomplete", icon="MOD_BUILD")
+        if jobs.job:
+            failed = jobs.job.stage == "failed"
+            draw_text(layout, context, jobs.job.text, icon="ERROR" if failed else "INFO", alert=failed)
+        worker = runtime.running()
+        if worker and worker.ready and worker.ready["domain"]:
+            draw_text(layout, context, "Knows: " + ", ".join(worker.ready["domain"]) + ".")
+
+
+class MESHGPT_PT_options(bpy.types.Panel):
+    """How many, how large, how faithful"""
+
+    bl_label = "Options"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, context.scene.meshgpt
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.enabled = not jobs.busy()
+        layout.prop(settings, "variants")
+        layout.prop(settings, "size")
+        row = layout.row(align=True)
+        row.prop(settings, "seed")
+        row.prop(settings, "random_seed", text="", icon="FILE_REFRESH")
+        column = layout.column(align=True)
+        column.prop(settings, "guidance")
+        column.prop(settings, "temperature")
+        column.prop(settings, "max_faces")
+
+
+def draw_progress(layout: bpy.types.UILayout) -> None:
+    """A wheel that turns (how many faces there will be is not known), how far it is, and a way out."""
+    row = layout.row(align=True)
+    row.scale_y = 1.4
+    row.progress(factor=time.perf_counter() % 1.0, type="RING", text=jobs.job.text)
+    row.operator("meshgpt.cancel", icon="CANCEL")
+
+
+def draw_status_bar(header: bpy.types.Header, _context: bpy.types.Context) -> None:
+    """The same, small, for an artist who has the sidebar closed."""
+    if jobs.busy():
+        row = header.layout.row(align=True)
+        row.progress(factor=time.perf_counter() % 1.0, type="RING", text=f"MeshGPT: {jobs.job.text}")
+        row.operator("meshgpt.cancel", text="", icon="CANCEL", emboss=False)
+
+
+def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", alert: bool = False) -> None:
+    """Text over as many lines as the region's width asks for, the icon before the first."""
+    width = int(context.region.width / (7.5 * context.preferences.system.ui_scale)) - 4
+    column = layout.column(align=True)
+    column.alert, column.scale_y = alert, 0.8
+    for line in textwrap.wrap(text, max(width, 16)):
+        column.label(text=line, icon=icon)
+        icon = "NONE" if icon == "NONE" else "BLANK1"
+
+
+CLASSES = (MESHGPT_PT_main, MESHGPT_PT_options)
+
+
+def register() -> None:
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.STATUSBAR_HT_header.append(draw_status_bar)
+
+
+def unregister() -> None:
+    bpy.types.STATUSBAR_HT_header.remove(draw_status_bar)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)
