@@ -52,7 +52,8 @@ def picture(mesh: Mesh, size: int) -> NDArray[np.uint8]:
         shade = 0.55 + 0.45 * float(normal(mesh.vertices[corners]) @ LIGHT)
         for second, third in pairwise(corners[1:]):
             fill_triangle(colours, depth, screen[[corners[0], second, third]], np.array([150.0, 180.0, 205.0]) * shade + 25)
-    return colours.reshape(size, SHARPER, size, SHARPER, 3).mean((1, 3)).clip(0, 255).astype(np.uint8)
+    smooth: NDArray[np.uint8] = colours.reshape(size, SHARPER, size, SHARPER, 3).mean((1, 3)).clip(0, 255).astype(np.uint8)
+    return smooth
 
 
 def fill_triangle(colours: Floats, depth: Floats, corners: Floats, colour: Floats) -> None:
@@ -77,4 +78,5 @@ def normal(corners: NDArray[np.float32]) -> Floats:
     """The unit normal of a polygon [corners, 3], which may be bent."""
     following = np.roll(corners, -1, 0)
     total = np.cross(corners, following).sum(0).astype(np.float64)
-    return total / max(float(np.linalg.norm(total)), 1e-12)
+    unit: Floats = total / max(float(np.linalg.norm(total)), 1e-12)
+    return unit

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import cos, pi, sin
-
 from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick
-from training.procedural.legs import four_legs, leg
+from training.procedural.legs import four_legs, legs_around
 from training.procedural.parts import Solid, box, lathe, pair, prism
 from training.procedural.registry import family
 
@@ -26,9 +24,7 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     if stand == "tripod":
         hub = 0.55 * height
         solids += [prism(6, pole, height - 0.8 * shade_height - hub, (0, 0, hub)), prism(6, 0.08 * height, plate, (0, 0, hub))]
-        for angle in (pi / 2, pi * 7 / 6, pi * 11 / 6):
-            c, s = cos(angle) * 1.2 * shade, sin(angle) * 1.2 * shade
-            solids.append(leg("straight", 2 * pole, hub + 0.5 * plate, (c, s, 0), (-0.8 * c, -0.8 * s)))
+        solids += legs_around(3, "straight", 2 * pole, hub + 0.5 * plate, 1.2 * shade, 0.96 * shade)
     else:
         solids.append(prism(6, pole, height - 0.8 * shade_height - plate / 2, (0, 0, plate / 2)))
     if stand == "round":

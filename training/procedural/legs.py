@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import cos, pi, sin, sqrt
+
 from training.procedural.parts import Point, Solid, box, pair, prism
 
 LEG_STYLES = ("straight", "tapered", "round")
@@ -19,3 +21,12 @@ def four_legs(style: str, thickness: float, height: float, width: float, depth: 
     """Legs whose outer sides span width by depth around (0, y)."""
     x, half = (width - thickness) / 2, (depth - thickness) / 2
     return pair(leg(style, thickness, height, (x, y - half, 0.0)), leg(style, thickness, height, (x, y + half, 0.0)))
+
+
+def legs_around(count: int, style: str, thickness: float, height: float, reach: float, lean: float = 0.0) -> list[Solid]:
+    """Three legs, one of them behind, or four; their feet `reach` from the z axis, their upper ends nearer to it by `lean`."""
+    c, s = (sin(pi / 3), cos(pi / 3)) if count == 3 else (sqrt(0.5), sqrt(0.5))
+    front = leg(style, thickness, height, (c * reach, -s * reach, 0.0), (-c * lean, s * lean))
+    if count == 3:
+        return [leg(style, thickness, height, (0.0, reach, 0.0), (0.0, -lean)), *pair(front)]
+    return pair(front, leg(style, thickness, height, (c * reach, s * reach, 0.0), (-c * lean, -s * lean)))

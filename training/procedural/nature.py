@@ -54,13 +54,13 @@ def conifer(rng: Generator) -> tuple[list[Solid], Facts]:
 
 @family
 def rock(rng: Generator) -> tuple[list[Solid], Facts]:
-    height, stretch, stones = rng.uniform(0.4, 1.3), rng.uniform(0.75, 1.35), pick(rng, (1, 1, 1, 2, 3))
+    height, stretch, stones = rng.uniform(0.6, 1.4), rng.uniform(0.8, 1.3), pick(rng, (1, 1, 1, 2, 3))
     solids = [stone(rng, whole(rng, 6, 8), height).scaled(x=stretch)]
     for side in (-1, 1)[: stones - 1]:
-        solids.append(stone(rng, 5, height * 0.8).scaled(0.42, 0.42, 0.42).moved(side * (0.85 * stretch + 0.2), rng.uniform(-0.5, 0.0)))
+        solids.append(stone(rng, 5, height * 0.8).scaled(0.42, 0.42, 0.42).moved(side * (stretch + 0.42), rng.uniform(-0.5, 0.0)))
     return solids, Facts(
         names=("rock", "boulder", "stone") if stones == 1 else ("rock", "pile of rocks", "group of rocks"),
-        adjectives=(*sized(height, 0.65, 1.05, "flat", "tall"), *(("wide",) if stretch > 1.15 else ())),
+        adjectives=(*sized(height, 0.8, 1.15, "flat", "tall"), *(("wide",) if stretch > 1.15 else ())),
         features=(several(stones - 1, "smaller stone") + " beside it",) if stones > 1 else (),
         materials=("grey", "rough", "rugged"),
         parameters={"stones": stones},
@@ -69,7 +69,7 @@ def rock(rng: Generator) -> tuple[list[Solid], Facts]:
 
 def stone(rng: Generator, sides: int, height: float) -> Solid:
     """An irregular lump about 2 wide: three uneven rings and a peak."""
-    even = lathe(sides, (0.85, 0.0), (1.0, 0.35 * height), (0.68, 0.8 * height), (0.0, height))
+    even = lathe(sides, (0.95, 0.0), (1.0, 0.4 * height), (0.66, 0.82 * height), (0.0, height))
     vertices = even.vertices.copy()
     vertices[:, :2] *= rng.uniform(0.82, 1.14, (len(vertices), 1))
     vertices[sides:, 2] += rng.uniform(-0.09, 0.09, len(vertices) - sides) * height
@@ -106,6 +106,6 @@ def mushroom_cap(style: str, radius: float, height: float, z: float) -> Solid:
     profiles = {
         "round": ((1.0, 0.0), (0.95, 0.4), (0.6, 0.85), (0.0, 1.0)),
         "pointed": ((1.0, 0.0), (0.55, 0.45), (0.0, 1.0)),
-        "flat": ((0.85, 0.0), (1.0, 0.45), (0.6, 1.0)),
+        "flat": ((1.0, 0.0), (0.9, 0.55), (0.5, 1.0)),
     }
     return lathe(8, *((radius * r, height * h) for r, h in profiles[style]), at=(0, 0, z))

@@ -138,7 +138,8 @@ def ball(sides: int, radius: float, height: float, at: Point = ORIGIN) -> Solid:
 def unit_circle(sides: int) -> Floats:
     angle = 2 * pi * (np.arange(sides) + 0.5) / sides - pi / 2
     half = np.stack([np.cos(angle), np.sin(angle)], 1)
-    return (half + half[::-1] * (-1, 1)) / 2  # exactly symmetric, whatever the rounding
+    symmetric: Floats = (half + half[::-1] * (-1, 1)) / 2  # to the last bit, whatever the rounding
+    return symmetric
 
 
 @lru_cache

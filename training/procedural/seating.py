@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from math import cos, pi, sin
+from math import sqrt
 
 import numpy as np
 from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick, whole
-from training.procedural.legs import LEG_STYLES, four_legs, leg
+from training.procedural.legs import LEG_STYLES, four_legs, legs_around
 from training.procedural.parts import Solid, box, pair, prism
 from training.procedural.registry import family
 
@@ -34,7 +34,7 @@ def chair(rng: Generator) -> tuple[list[Solid], Facts]:
         reach = slope * height + rear
         x, front = (inner - 0.045) / 2, -depth / 2 + 0.08
         rest = box(0.065, reach - front + 0.05, 0.04, (x, (reach + front - 0.05) / 2, top + height))
-        solids += pair(rest, box(0.04, 0.04, height + board, (x, front, seat + 0.02)))
+        solids += pair(rest, box(0.04, 0.04, height + 0.02 + 0.3 * board, (x, front, top - 0.3 * board)))
     if stretchers:
         x = (inner - thickness) / 2
         solids += pair(box(0.032, depth - 0.04 - thickness, 0.035, (x, 0, rng.uniform(0.25, 0.45) * seat)))
@@ -75,44 +75,31 @@ def chair_back(style: str, count: int, width: float, height: float, y: float, z:
 
 @family
 def stool(rng: Generator) -> tuple[list[Solid], Facts]:
-    shape, kind = pick(rng, ("round", "square")), pick(rng, ("three", "four", "four", "pedestal"))
-    if shape == "square" and kind == "three":
-        kind = "four"
+    shape = pick(rng, ("round", "square"))
+    count = pick(rng, (0, 3, 4, 4)) if shape == "round" else pick(rng, (0, 4, 4))
     width, height, board = rng.uniform(0.32, 0.42), rng.uniform(0.38, 0.78), rng.uniform(0.04, 0.08)
-    thickness, lean = rng.uniform(0.042, 0.055), rng.uniform(0.0, 0.08)
-    style = pick(rng, ("straight", "tapered"))
-    bars = kind == "four" and chance(rng, 0.5)
+    thickness, lean, style = rng.uniform(0.042, 0.055), pick(rng, (0.0, 0.06, 0.1)), pick(rng, ("straight", "tapered"))
+    footrests = count == 4 and chance(rng, 0.5)
 
-    seat = prism(8, 0.54 * width, board, (0, 0, height)) if shape == "round" else box(width, width, board, (0, 0, height))
-    solids = [seat]
     rise = height + board / 2
-    if kind == "pedestal":
-        solids += [prism(6, 0.04, height + board / 2 - 0.02, (0, 0, 0.02)), prism(8, 0.45 * width, 0.04)]
-    elif kind == "three":
-        for angle in (pi / 2, pi * 7 / 6, pi * 11 / 6):
-            reach, c, s = 0.36 * width, cos(angle), sin(angle)
-            solids.append(leg(style, thickness, rise, ((reach + lean) * c, (reach + lean) * s, 0), (-lean * c, -lean * s)))
+    solids = [prism(8, 0.54 * width, board, (0, 0, height)) if shape == "round" else box(width, width, board, (0, 0, height))]
+    if count == 0:
+        solids += [prism(6, 0.04, rise - 0.02, (0, 0, 0.02)), prism(8, 0.45 * width, 0.04)]
     else:
-        reach = (0.26 if shape == "round" else 0.4) * width
-        foot = reach + 0.7 * lean
-        solids += [
-            leg(style, thickness, rise, (x * foot, y * foot, 0), (-0.7 * x * lean, -0.7 * y * lean)) for x in (-1, 1) for y in (-1, 1)
-        ]
-        if bars:
-            place = rng.uniform(0.25, 0.4)
-            out = foot - 0.7 * lean * place
-            bar = box(2 * out, 0.03, 0.034, (0, 0, place * height))
-            solids += [bar.moved(y=-out), bar.moved(y=out)]
+        reach = (0.36 if shape == "round" else 0.55) * width + lean
+        solids += legs_around(count, style, thickness, rise, reach, lean)
+    if footrests:
+        place = rng.uniform(0.25, 0.4)
+        out = (reach - lean * place) * sqrt(0.5)
+        solids += [box(2 * out, 0.03, 0.034, (0, y, place * height)) for y in (-out, out)]
 
-    count = {"three": 3, "four": 4, "pedestal": 0}[kind]
-    legs = (several(count, "leg"), several(count, f"{style} leg"), *((several(count, "splayed leg"),) if lean > 0.04 else ()))
-    words = (*legs, *(("footrests",) if bars else ()))
+    legs = (several(count, "leg"), several(count, f"{style} leg"), several(count, "splayed leg" if lean else "upright leg"))
     return solids, Facts(
         names=("stool", "bar stool" if height > 0.6 else "footstool" if height < 0.46 else "kitchen stool"),
         adjectives=(*sized((height + board) / width, 1.4, 1.75, "low", "tall"), shape),
-        features=words if count else ("a pedestal", "a round base", "one central leg"),
+        features=(*(legs if count else ("a pedestal", "a round base", "one central leg")), *(("footrests",) if footrests else ())),
         materials=("wooden", "metal"),
-        parameters={"shape": shape, "legs": count, "leg_style": style, "footrests": bars},
+        parameters={"shape": shape, "legs": count, "leg_style": style, "footrests": footrests},
     )
 
 
@@ -144,7 +131,7 @@ def bench(rng: Generator) -> tuple[list[Solid], Facts]:
             height, front = 0.22, -depth / 2 + 0.05
             reach = y + slope * height - front
             solids += pair(box(0.08, reach + 0.05, 0.05, (x, front + reach / 2 - 0.025, top + height)))
-            solids += pair(box(0.055, 0.055, height + board, (x, front, seat + 0.02)))
+            solids += pair(box(0.055, 0.055, height + 0.025 + 0.3 * board, (x, front, top - 0.3 * board)))
 
     return solids, Facts(
         names=("bench", *(("park bench", "garden bench") if rails and planks > 1 else ())),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import cos, pi, sin
-
 from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick, whole
-from training.procedural.legs import LEG_STYLES, four_legs, leg
+from training.procedural.legs import LEG_STYLES, four_legs, leg, legs_around
 from training.procedural.parts import Solid, box, prism
 from training.procedural.registry import family
 
@@ -28,10 +26,7 @@ def table(rng: Generator) -> tuple[list[Solid], Facts]:
     rise = height + board / 2
     if shape == "round":
         solids = [prism(12, 0.51 * width, board, (0, 0, height))]
-        turn = pi / 2 if count == 3 else pi / 4
-        for i in range(count):
-            c, s = cos(turn + 2 * pi * i / count), sin(turn + 2 * pi * i / count)
-            solids.append(leg(style, thickness, rise, (0.36 * width * c, 0.36 * width * s, 0)))
+        solids += legs_around(count, style, thickness, rise, 0.36 * width) if count else []
         if stand == "pedestal":
             solids += [prism(8, 0.06, rise - 0.03, (0, 0, 0.03)), prism(8, 0.28 * width, 0.06, top=0.8)]
     else:
