@@ -332,9 +332,9 @@ def begin(worker: runtime.Worker, request: runtime.Message, target: Target) -> J
     return job
 
 
-def busy() -> bool:
-    """Whether a job is under way."""
-    return job is not None and not job.over
+def busy() -> Job | None:
+    """The job that is under way, if there is one."""
+    return job if job and not job.over else None
 
 
 # ---- the two drivers
@@ -411,29 +411,29 @@ def count(number: int, one: str, many: str = "") -> str:
 
 
 def abort(text: str) -> None:
-    if job and not job.over:
-        job.end("cancelled", text)
+    if current := busy():
+        current.end("cancelled", text)
 
 
-@persistent
+@persistent  # type: ignore[untyped-decorator]
 def before_load(*_: object) -> None:
     global job
     abort("Stopped because another file was opened")
     job = None
 
 
-@persistent
+@persistent  # type: ignore[untyped-decorator]
 def before_undo(*_: object) -> None:
     abort("Stopped by the undo. Press Generate to start again.")
 
 
-@persistent
+@persistent  # type: ignore[untyped-decorator]
 def before_save(*_: object) -> None:
-    if job and not job.over:
-        job.remove_previews()
+    if current := busy():
+        current.remove_previews()
 
 
-@persistent
+@persistent  # type: ignore[untyped-decorator]
 def remove_strays(*_: object) -> None:
     """Take out previews that an undo step or an autosaved file brought back."""
     kept = {stream.preview.uid for stream in job.streams.values() if stream.preview} if job else set()

@@ -56,10 +56,11 @@ class MESHGPT_OT_cancel(bpy.types.Operator):
     def poll(cls, _context: bpy.types.Context) -> bool:
         if not jobs.busy():
             cls.poll_message_set("Nothing is being made")
-        return jobs.busy()
+        return jobs.busy() is not None
 
     def execute(self, _context: bpy.types.Context) -> Outcome:
-        jobs.job.cancel()
+        if job := jobs.busy():
+            job.cancel()
         jobs.redraw()
         return {"FINISHED"}
 

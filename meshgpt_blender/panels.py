@@ -21,8 +21,8 @@ class MESHGPT_PT_main(bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.prop(context.scene.meshgpt, "prompt", text="", placeholder="a chair", icon="OUTLINER_DATA_FONT")
-        if jobs.busy():
-            draw_progress(layout)
+        if job := jobs.busy():
+            draw_progress(layout, job)
             return
         column = layout.column()
         column.scale_y = 1.4
@@ -49,7 +49,7 @@ class MESHGPT_PT_options(bpy.types.Panel):
         layout, settings = self.layout, context.scene.meshgpt
         layout.use_property_split = True
         layout.use_property_decorate = False
-        layout.enabled = not jobs.busy()
+        layout.enabled = jobs.busy() is None
         layout.prop(settings, "variants")
         layout.prop(settings, "size")
         row = layout.row(align=True)
@@ -61,19 +61,19 @@ class MESHGPT_PT_options(bpy.types.Panel):
         column.prop(settings, "max_faces")
 
 
-def draw_progress(layout: bpy.types.UILayout) -> None:
+def draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
     """A wheel that turns (how many faces there will be is not known), how far it is, and a way out."""
     row = layout.row(align=True)
     row.scale_y = 1.4
-    row.progress(factor=time.perf_counter() % 1.0, type="RING", text=jobs.job.text)
+    row.progress(factor=time.perf_counter() % 1.0, type="RING", text=job.text)
     row.operator("meshgpt.cancel", icon="CANCEL")
 
 
 def draw_status_bar(header: bpy.types.Header, _context: bpy.types.Context) -> None:
     """The same, small, for an artist who has the sidebar closed."""
-    if jobs.busy():
+    if job := jobs.busy():
         row = header.layout.row(align=True)
-        row.progress(factor=time.perf_counter() % 1.0, type="RING", text=f"MeshGPT: {jobs.job.text}")
+        row.progress(factor=time.perf_counter() % 1.0, type="RING", text=f"MeshGPT: {job.text}")
         row.operator("meshgpt.cancel", text="", icon="CANCEL", emboss=False)
 
 

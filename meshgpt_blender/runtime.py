@@ -149,11 +149,17 @@ class Worker:
         self.place = place
         self.log_start = place.log.stat().st_size if place.log.exists() else 0
         self.started = time.monotonic()
-        self.ready: Message | None = None
+        self.ready: Message = {}  # what it said of itself, once it is ready
         self.request: str | None = None  # the id of the request it is busy with
         self.ended = False
         self.incoming, self.outgoing = bytearray(), bytearray()
         self.process = start_process(place)
+        assert self.process.stdin
+        assert self.process.stdout
+        self.ears, self.mouth = self.process.stdin, self.process.stdout
+        if sys.platform != "win32":
+            os.set_blocking(self.ears.fileno(), False)
+            os.set_blocking(self.mouth.fileno(), False)
         self.send({"type": "hello", "protocol": PROTOCOL})
 
     @property
@@ -198,7 +204,7 @@ class Worker:
         searched = 0
         while (end := self.incoming.find(b"\n", searched)) < 0:
             searched = len(self.incoming)
-            chunk = read_available(self.process.stdout.fileno())
+            chunk = read_available(self.mouth.fileno())
             if chunk is None:
                 return None
             if not chunk:
@@ -211,7 +217,7 @@ class Worker:
     def flush(self) -> None:
         while self.outgoing and not self.ended:
             try:
-                sent = os.write(self.process.stdin.fileno(), self.outgoing[:65536])
+                sent = os.write(self.ears.fileno(), self.outgoing[:65536])
             except BlockingIOError:
                 return
             except OSError:  # it has ended: the reading side will say so, after what it still had to say
@@ -243,21 +249,23 @@ class Worker:
             return
         self.ended = True
         with contextlib.suppress(OSError):
-            self.process.stdin.close()
+            self.ears.close()
         try:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-        self.process.stdout.close()
+        self.mouth.close()
 
 
 def start_process(place: Place) -> subprocess.Popen[bytes]:
     """Start the worker; what it prints as errors goes to the end of the log. Raises AddonError if it cannot be started."""
-    hidden: dict[str, Any] = {"creationflags": subprocess.CREATE_NO_WINDOW} if sys.platform == "win32" else {"start_new_session": True}
+    apart: dict[str, Any] = {"start_new_session": True}  # an interrupt from the keyboard is for Blender alone
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NO_WINDOW}
     try:
         with place.log.open("ab") as log:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 place.command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -265,14 +273,10 @@ def start_process(place: Place) -> subprocess.Popen[bytes]:
                 bufsize=0,
                 cwd=place.packages,
                 env=place.environment(),
-                **hidden,
+                **apart,
             )
     except OSError as error:
         raise AddonError(f"{place.python} cannot be started ({error.strerror})", f"name a Python program in {PREFERENCES}") from error
-    if sys.platform != "win32":
-        os.set_blocking(process.stdin.fileno(), False)
-        os.set_blocking(process.stdout.fileno(), False)
-    return process
 
 
 # ---- pipes and files
