@@ -1,0 +1,330 @@
+"""MeshGPT: the one way to make a mesh. Text to meshes, and unfinished meshes to finished ones.
+
+The worker, the command line, the batch mode, the benchmarks and the tests all call `MeshGPT.run`; `generate` and `complete` say the same
+more shortly.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.checkpoint import read_config, read_weights
+from core.conditioning import Text, TextTower, tokenize
+from core.decoding import Row, Sampling, decode
+from core.discretizer import MeshDiscretizer
+from core.errors import MeshGPTError
+from core.mesh import FloatArray, Frame, IntArray, Mesh
+from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
+from core.transformer import MeshTransformer
+
+__all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
+
+ATTEMPTS = 4  # samples drawn for a variant before the last one is shown as it is
+OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
+PLACEMENT_SCALES = (1.0, 0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
+
+
+@dataclass
+class Draft:
+    """A variant on its way. row: the sample being drawn. first_face: seconds until its first face."""
+
+    variant: int
+    row: Row
+    rejected: int = 0
+    first_face: float = 0.0
+    seconds: float = 0.0
+    mesh: Mesh | None = field(default=None)
+
+
+class MeshGPT:
+    """A checkpoint, ready to make meshes. Load one with `from_pretrained`."""
+
+    def __init__(self, transformer: MeshTransformer, text_weights: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        self.transformer = transformer
+        self.tokenizer = MeshDiscretizer(facts["levels"])
+        self.facts = facts
+        self.text_weights = text_weights
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, device: str = "auto") -> MeshGPT:
+        """The checkpoint in a folder, on a device: "cpu", "cuda", "mps", or "auto" for the best there is.
+
+        Raises MeshGPTError: bad_checkpoint if the folder is missing or damaged, bad_device if there is no such device.
+        """
+        folder = Path(folder)
+        place = pick_device(device)
+        config, facts = read_config(folder)
+        weights = read_weights(folder, facts["shards"])
+        parts: dict[str, dict[str, Tensor]] = {"text": {}, "transformer": {}}
+        for name, weight in weights.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = weight
+        transformer = MeshTransformer(config.transformer, MeshDiscretizer(facts["levels"]).code_vectors())
+        try:
+            transformer.load_state_dict(parts["transformer"])
+        except RuntimeError as error:
+            raise MeshGPTError(
+                f"the weights in {folder} do not fit its config.json", hint="copy or download the model again", code="bad_checkpoint"
+            ) from error
+        facts["text_config"] = config.text
+        return cls(transformer.to(place).eval(), parts["text"], facts)
+
+    @property
+    def device(self) -> torch.device:
+        return self.transformer.start_face.device
+
+    @cached_property
+    def text_tower(self) -> TextTower:
+        """Built on first use: the import behind it takes seconds."""
+        tower = TextTower(self.facts["text_config"])
+        tower.load_state_dict(self.text_weights)
+        return tower.to(self.device).eval()
+
+    def info(self) -> dict[str, Any]:
+        """What the model is, in plain values."""
+        parameters = sum(p.numel() for p in self.transformer.parameters()) + sum(w.numel() for w in self.text_weights.values())
+        return {
+            "name": self.facts["name"],
+            "parameters": parameters,
+            "tokenizer": self.facts["tokenizer"],
+            "levels": self.facts["levels"],
+            "max_faces": self.transformer.config.max_faces,
+            "domain": self.facts["domain"],
+            "sampling": self.facts["sampling"],
+            "device": str(self.device),
+        }
+
+    def generate(
+        self,
+        texts: str | Sequence[str],
+        variants: int = 1,
+        seed: int = 0,
+        guidance_scale: float | None = None,
+        temperature: float | None = None,
+        max_faces: int | None = None,
+        on_faces: OnFaces | None = None,
+    ) -> list[Mesh]:
+        """`variants` meshes for each text, in order, in the unit box. Arguments and errors as in Request; on_faces as in `run`."""
+        requests = [
+            Request(text, None, variants, seed, guidance_scale, temperature, max_faces)
+            for text in ([texts] if isinstance(texts, str) else texts)
+        ]
+        return [result.mesh for request in requests for result in self.run(request, on_faces)]
+
+    def complete(
+        self,
+        mesh: Mesh,
+        text: str = "",
+        variants: int = 1,
+        seed: int = 0,
+        guidance_scale: float | None = None,
+        temperature: float | None = None,
+        max_faces: int | None = None,
+        on_faces: OnFaces | None = None,
+    ) -> list[Mesh]:
+        """`variants` finished versions of a mesh, which keep its faces and its coordinates. Arguments and errors as in Request."""
+        request = Request(text, mesh, variants, seed, guidance_scale, temperature, max_faces)
+        return [result.mesh for result in self.run(request, on_faces)]
+
+    def run(self, request: Request, on_faces: OnFaces | None = None, should_stop: ShouldStop | None = None) -> list[Result]:
+        """Make what is asked for: one result a variant, in order.
+
+        A sample that does not end or is broken is thrown away and drawn anew, ATTEMPTS times in all; the last one is shown with a note.
+        on_faces(variant, start, coordinates [n, 4, 3]): faces as they come; a start that was passed before means that the sample from
+        there on was thrown away. should_stop: asked after every face.
+        Raises Cancelled when should_stop said so, and MeshGPTError (bad_mesh, bad_request) if the mesh or max_faces is too large.
+        """
+        started = time.monotonic()
+        prefix = None if request.mesh is None else self.place(request)
+        sampling, limit = self.sampling(request), self.room(request, prefix)
+        drafts = [Draft(variant, self.row(request, prefix, variant, 0)) for variant in range(request.variants)]
+        text = self.read(request.text, sampling.guidance_scale != 1)
+        if prefix and on_faces:
+            for draft in drafts:
+                on_faces(draft.variant, 0, prefix.mesh.quads().face_coordinates())
+        pending = drafts
+        for attempt in range(ATTEMPTS):
+            for draft in pending if attempt else []:
+                draft.row = self.row(request, prefix, draft.variant, attempt)
+                draft.rejected += 1
+
+            def show(row: int, codes: IntArray, pending: list[Draft] = pending) -> None:
+                draft = pending[row]
+                draft.first_face = draft.first_face or time.monotonic() - started
+                if on_faces:
+                    before = len(draft.row.faces) - 1 + (len(prefix.mesh.faces) if prefix else 0)
+                    on_faces(draft.variant, before, self.coordinates(codes[None], prefix))
+
+            finished = decode(
+                self.transformer,
+                repeat_rows(text, len(pending)),
+                [draft.row for draft in pending],
+                sampling,
+                given=prefix.codes if prefix else None,
+                max_faces=limit,
+                on_face=show,
+                should_stop=should_stop,
+            )
+            if not finished:
+                raise Cancelled
+            for draft in pending:
+                draft.mesh, draft.seconds = self.build(draft.row, prefix), time.monotonic() - started
+            pending = [draft for draft in pending if not (draft.row.ended and is_sound(draft.mesh, prefix))]
+            if not pending:
+                break
+        return [self.result(request, draft) for draft in drafts]
+
+    # ---- the steps of a run
+
+    def sampling(self, request: Request) -> Sampling:
+        defaults = self.facts["sampling"]
+        temperature = defaults["temperature"] if request.temperature is None else request.temperature
+        scale = defaults["guidance_scale"] if request.guidance_scale is None else request.guidance_scale
+        return Sampling(temperature, defaults["min_p"], scale if request.text.strip() else 1.0)
+
+    def room(self, request: Request, prefix: Prefix | None) -> int:
+        """How many new faces there may be."""
+        context, taken = self.transformer.config.max_faces, len(prefix.codes) if prefix else 0
+        wanted = context if request.max_faces is None else request.max_faces
+        if wanted > context:
+            raise MeshGPTError(
+                f"max_faces is {wanted} but this model makes meshes of at most {context} faces", hint=f"ask for {context} or fewer", code="bad_request"
+            )
+        if taken >= wanted:
+            raise MeshGPTError(
+                f"the mesh to complete has {taken} faces and the result may have {wanted}",
+                hint="simplify the mesh first, for example with a Decimate modifier" if request.max_faces is None else "allow more faces",
+                code="bad_mesh",
+            )
+        return wanted - taken
+
+    def row(self, request: Request, prefix: Prefix | None, variant: int, attempt: int) -> Row:
+        grammar = self.tokenizer.grammar(prefix.codes if prefix else None)
+        return Row(grammar, np.random.default_rng((request.seed, variant, attempt)), [])
+
+    @torch.inference_mode()
+    def read(self, text: str, guided: bool) -> list[Text]:
+        """The text as the transformer reads it; with guidance also no text."""
+        texts = [text.strip(), ""] if guided else [text.strip()]
+        return [self.text_tower(tokenize([t], self.text_tower.config.context).to(self.device)) for t in texts]
+
+    def coordinates(self, codes: IntArray, prefix: Prefix | None) -> FloatArray:
+        """[n, 4, 3] where faces of codes stand: in the unit box, or in the coordinates of the mesh that is being completed."""
+        coordinates = self.tokenizer.decode(codes)
+        if prefix is None:
+            return coordinates
+        world = prefix.frame.to_world(coordinates)
+        for corner, code in zip(world.reshape(-1, 3), codes.reshape(-1, self.tokenizer.codes_per_vertex).tolist(), strict=True):
+            corner[:] = prefix.vertices.get(tuple(code), corner)
+        return world
+
+    def build(self, row: Row, prefix: Prefix | None) -> Mesh:
+        new = self.coordinates(np.array(row.faces, np.int64).reshape(-1, self.tokenizer.codes_per_face), prefix)
+        given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
+        return Mesh.from_face_coordinates(np.concatenate([given, new]))
+
+    def result(self, request: Request, draft: Draft) -> Result:
+        mesh = draft.mesh
+        assert mesh is not None
+        notes = [self.domain_note(request.text)]
+        if not draft.row.ended:
+            notes.append(f"the mesh was cut off at {len(mesh.faces)} faces")
+        return Result(
+            mesh=mesh,
+            text=request.text,
+            seed=request.seed,
+            variant=draft.variant,
+            seconds=draft.seconds,
+            first_face_seconds=draft.first_face,
+            rejected=draft.rejected,
+            ended=draft.row.ended,
+            note="; ".join(filter(None, notes)),
+        )
+
+    def domain_note(self, text: str) -> str:
+        """A sentence for a text that names nothing the model was trained on, or nothing."""
+        words = re.findall(r"[a-z]+", text.lower())
+        if not words or any(form in self.facts["nouns"] for word in words for form in (word, word.removesuffix("s"), word.removesuffix("es"))):
+            return ""
+        return f"the model was not trained on anything named in {text.strip()[:60]!r}; it knows: {', '.join(self.facts['domain'])}"
+
+    # ---- completing
+
+    def place(self, request: Request) -> Prefix:
+        """The mesh to complete, put where in the unit box its faces are likeliest, given the text: one pass over all placements.
+
+        How large the whole is and where in it the part belongs is not known; a part may reach the box's side or leave room on any side.
+        """
+        assert request.mesh is not None
+        prefixes = [Prefix(self.tokenizer, request.mesh, frame) for frame in placements(request.mesh.frame())]
+        largest = max(len(prefix.codes) for prefix in prefixes)
+        if largest >= self.transformer.config.max_faces:
+            self.room(request, prefixes[0])
+        codes = np.full((len(prefixes), largest, self.tokenizer.codes_per_face), -1, np.int64)
+        for row, prefix in enumerate(prefixes):
+            codes[row, : len(prefix.codes)] = prefix.codes
+        with torch.inference_mode():
+            counts = torch.tensor([len(prefix.codes) for prefix in prefixes], device=self.device)
+            text = repeat_rows(self.read(request.text, guided=False), len(prefixes))
+            nats = self.transformer(torch.from_numpy(codes).to(self.device), text, counts)
+            nats = nats.masked_fill(torch.arange(largest + 1, device=self.device) >= counts[:, None], 0).sum(1) / counts
+        return prefixes[int(nats.argmin())]
+
+
+class Prefix:
+    """A given part, placed. codes: its faces. vertices: its own coordinates by grid code, so that new faces join it exactly."""
+
+    def __init__(self, tokenizer: MeshDiscretizer, mesh: Mesh, frame: Frame) -> None:
+        self.mesh, self.frame = mesh, frame
+        self.codes = tokenizer.encode(mesh, frame)
+        grid = np.rint((frame.to_unit(mesh.vertices) - [-0.5, -0.5, 0]) * (tokenizer.levels - 1)).astype(int)[:, ::-1]
+        self.vertices = dict(zip(map(tuple, grid.tolist()), mesh.vertices, strict=True))
+
+
+def placements(tight: Frame) -> list[Frame]:
+    """Boxes that hold what fills the box `tight`: of the same size, and larger with the part on the floor, at the top or at a side."""
+    frames = [tight]
+    for share in PLACEMENT_SCALES[1:]:
+        scale = tight.scale / share
+        room = scale - tight.scale
+        for x, y, z in [(0, 0, 0), (0, 0, 1), (0, 0, 0.5), (-0.5, 0, 0), (0.5, 0, 0), (0, -0.5, 0), (0, 0.5, 0)]:
+            origin = np.array(tight.origin) - np.array([x, y, z]) * room
+            frames.append(Frame(tuple(origin.tolist()), scale))
+    return frames
+
+
+def is_sound(mesh: Mesh | None, prefix: Prefix | None) -> bool:
+    """Whether a mesh has no degenerate face and is about as closed as can be asked."""
+    if mesh is None or not len(mesh.faces):
+        return False
+    report = mesh.report()
+    open_before = prefix.mesh.report().boundary_edges if prefix else 0
+    return report.degenerate == 0 and report.boundary_edges <= max(OPEN_EDGES * report.edges, open_before)
+
+
+def repeat_rows(texts: list[Text], rows: int) -> Text:
+    """Texts of one row each, each repeated, one behind the other, padded to the same length."""
+    longest = max(text.tokens.shape[1] for text in texts)
+    tokens = [torch.nn.functional.pad(t.tokens, (0, 0, 0, longest - t.tokens.shape[1])).expand(rows, -1, -1) for t in texts]
+    masks = [torch.nn.functional.pad(t.mask, (0, longest - t.mask.shape[1])).expand(rows, -1) for t in texts]
+    return Text(torch.cat(tokens), torch.cat(masks))
+
+
+def pick_device(name: str) -> torch.device:
+    """Raises MeshGPTError (bad_device) for a device that is not there."""
+    there = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
+    if name == "auto":
+        return torch.device(there[-1])
+    if name.split(":")[0] not in there:
+        raise MeshGPTError(f"there is no device {name!r} here", hint=f"use auto or {' or '.join(there)}", code="bad_device")
+    return torch.device(name)

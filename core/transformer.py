@@ -1,0 +1,369 @@
+"""MeshTransformer: the distribution of the next face code, given the text and all codes before it.
+
+Two stacks, as in the decoder of MeshGPT's public reimplementations. The coarse one takes a step a face, reads the text and plans.
+The fine one takes a step a code: it starts each face from the coarse state and looks back at every vertex so far, which is how the
+corners of neighbouring faces come out equal. Vertices are remembered whole, so its memory has one entry a vertex, not one a code.
+
+Letters: b batch, n faces, v vertices of a face, k codes of a vertex, g = n v vertices in sequence, d width, h heads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from torch import Tensor, nn
+
+from core.conditioning import Text
+
+IGNORE = -100
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of a MeshTransformer.
+
+    codes_per_vertex, codebook_size, code_width: the tokenizer's; code_width is that of its code vectors.
+    dim, depth, heads: the coarse stack. fine_dim, fine_depth, fine_heads: the fine stack. text_width: of a text token.
+    max_faces: the longest mesh, in faces.
+    """
+
+    codes_per_vertex: int
+    codebook_size: int
+    code_width: int
+    dim: int = 256
+    depth: int = 6
+    heads: int = 4
+    fine_dim: int = 192
+    fine_depth: int = 2
+    fine_heads: int = 3
+    text_width: int = 128
+    max_faces: int = 256
+    vertices_per_face: int = 4
+
+    @property
+    def codes_per_face(self) -> int:
+        return self.vertices_per_face * self.codes_per_vertex
+
+    @property
+    def vocabulary(self) -> int:
+        """The codebook, then `absent` (a triangle's fourth corner), then `end` (only as the first code of a face)."""
+        return self.codebook_size + 2
+
+
+class Memory:
+    """Keys and values of one attention layer [b, h, length, d / h], in room set aside once for `capacity` of them."""
+
+    def __init__(self, batch: int, heads: int, capacity: int, width: int, device: torch.device) -> None:
+        self.keys = torch.empty(batch, heads, capacity, width, device=device)
+        self.values = torch.empty_like(self.keys)
+        self.length = 0
+
+    def append(self, keys: Tensor, values: Tensor) -> None:
+        end = self.length + keys.shape[2]
+        self.keys[:, :, self.length : end] = keys
+        self.values[:, :, self.length : end] = values
+        self.length = end
+
+    def read(self) -> tuple[Tensor, Tensor]:
+        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch."""
+        self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class Rotary(nn.Module):
+    """Rotary position embedding (Su et al. 2021) for `positions` places and heads of width `width`."""
+
+    def __init__(self, width: int, positions: int) -> None:
+        super().__init__()
+        frequency = 10000.0 ** (-torch.arange(0, width, 2) / width)
+        angle = torch.arange(positions)[:, None] * frequency
+        self.register_buffer("cos", angle.cos(), persistent=False)
+        self.register_buffer("sin", angle.sin(), persistent=False)
+
+    def forward(self, x: Tensor, start: int) -> Tensor:
+        """x: [..., g, width], the first of them at position `start`."""
+        cos, sin = (table[start : start + x.shape[-2]].to(x.dtype) for table in (self.cos, self.sin))
+        left, right = x.chunk(2, -1)
+        return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+
+
+class SelfAttention(nn.Module):
+    """Causal attention among groups of positions [b, g, k, d], in which only the first position of a group is remembered.
+
+    In the coarse stack a group is one face. In the fine stack it is a vertex: the first of its positions knows the whole vertex before
+    it, the others know part of their own.
+    """
+
+    def __init__(self, dim: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def forward(self, x: Tensor, rotary: Rotary, memory: Memory | None, remember: bool) -> Tensor:
+        """x: [b, g, k, d]. With a memory: either it is empty, or g is 1. remember: whether x holds the first positions of its groups."""
+        start = 0 if memory is None else memory.length - (not remember)
+        query = rotary(rearrange(self.query(x), "b g k (h d) -> b h k g d", h=self.heads), start)
+        if remember:
+            keys, values = rearrange(self.key_value(x[:, :, 0]), "b g (two h d) -> two b h g d", two=2, h=self.heads)
+            keys = rotary(keys, start)
+            if memory is not None:
+                memory.append(keys, values)
+        if memory is not None and x.shape[1] == 1:
+            keys, values = memory.read()
+            out = F.scaled_dot_product_attention(query[:, :, :, 0], keys, values)
+            return self.out(rearrange(out, "b h k d -> b 1 k (h d)"))
+        k = x.shape[2]
+        query = rearrange(query, "b h k g d -> (b k) h g d")
+        keys, values = (repeat(t, "b h g d -> (b k) h g d", k=k) for t in (keys, values))
+        out = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
+        return self.out(rearrange(out, "(b k) h g d -> b g k (h d)", k=k))
+
+
+class CrossAttention(nn.Module):
+    """Attention from faces [b, n, 1, d] to text tokens."""
+
+    def __init__(self, dim: int, heads: int, text_width: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(dim, dim, bias=False)
+        self.key_value = nn.Linear(text_width, 2 * dim, bias=False)
+        self.out = nn.Linear(dim, dim, bias=False)
+
+    def project(self, text: Text) -> tuple[Tensor, Tensor, Tensor]:
+        """Keys and values [b, h, t, d / h] and mask [b, 1, 1, t] of a text: worked out once, used at every step."""
+        keys, values = rearrange(self.key_value(text.tokens), "b t (two h d) -> two b h t d", two=2, h=self.heads)
+        return keys, values, rearrange(text.mask, "b t -> b 1 1 t")
+
+    def forward(self, x: Tensor, text: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        keys, values, mask = text
+        query = rearrange(self.query(x), "b n 1 (h d) -> b h n d", h=self.heads)
+        out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        return self.out(rearrange(out, "b h n d -> b n 1 (h d)"))
+
+
+class Block(nn.Module):
+    """Pre-normalised self-attention, text if there is any, feed-forward."""
+
+    def __init__(self, dim: int, heads: int, text_width: int | None = None) -> None:
+        super().__init__()
+        self.attention_norm, self.feed_norm = nn.LayerNorm(dim, bias=False), nn.LayerNorm(dim, bias=False)
+        self.attention = SelfAttention(dim, heads)
+        if text_width is not None:
+            self.text_norm = nn.LayerNorm(dim, bias=False)
+            self.text = CrossAttention(dim, heads, text_width)
+        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim, bias=False), nn.GELU(), nn.Linear(4 * dim, dim, bias=False))
+
+    def forward(
+        self,
+        x: Tensor,
+        rotary: Rotary,
+        memory: Memory | None = None,
+        remember: bool = True,
+        text: tuple[Tensor, Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), rotary, memory, remember)
+        if text is not None:
+            x = x + self.text(self.text_norm(x), text)
+        return x + self.feed(self.feed_norm(x))
+
+
+@dataclass
+class DecodeState:
+    """What generation carries from step to step: the memories of both stacks, the text, and the vertex that came last [b, d]."""
+
+    coarse: list[Memory]
+    fine: list[Memory]
+    text: list[tuple[Tensor, Tensor, Tensor]]
+    start: Tensor
+    last_vertex: Tensor
+    partial: Tensor = field(init=False)
+    plan: Tensor = field(init=False)
+
+    def select(self, rows: Tensor) -> None:
+        """Keep these rows of the batch."""
+        for memory in self.coarse + self.fine:
+            memory.select(rows)
+        self.text = [(keys[rows], values[rows], mask[rows]) for keys, values, mask in self.text]
+        self.start, self.last_vertex = self.start[rows], self.last_vertex[rows]
+
+
+class MeshTransformer(nn.Module):
+    """Coarse over faces, fine over codes.
+
+    code_vectors: [k, codebook_size, code_width] from the tokenizer; they enter through a linear layer, beside a learned embedding.
+    """
+
+    def __init__(self, config: TransformerConfig, code_vectors: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        c, d = config, config.fine_dim
+        self.register_buffer("code_vectors", F.pad(code_vectors.clone(), (0, 0, 0, 2)), persistent=False)
+        self.code_embedding = nn.Parameter(torch.randn(c.codes_per_vertex, c.vocabulary, d) * 0.2)
+        self.code_projection = nn.Parameter(torch.randn(c.codes_per_vertex, c.code_width, d) * 0.1)
+        self.start_vertex = nn.Parameter(torch.randn(d) * 0.2)
+        self.slot_embedding = nn.Parameter(torch.randn(c.vertices_per_face, c.codes_per_vertex, d) * 0.2)
+        self.last_vertex = nn.Linear(d, d, bias=False)
+        self.plan = nn.Linear(c.dim, d, bias=False)
+
+        self.face_projection = nn.Linear(c.vertices_per_face * d, c.dim, bias=False)
+        self.start_face = nn.Parameter(torch.randn(c.dim) * 0.5)
+        self.given_embedding = nn.Embedding(2, c.dim)
+        self.text_start = nn.Linear(c.text_width, c.dim, bias=False)
+
+        self.coarse_rotary = Rotary(c.dim // c.heads, c.max_faces + 1)
+        self.fine_rotary = Rotary(d // c.fine_heads, (c.max_faces + 1) * c.vertices_per_face)
+        self.coarse = nn.ModuleList(Block(c.dim, c.heads, c.text_width) for _ in range(c.depth))
+        self.fine = nn.ModuleList(Block(d, c.fine_heads) for _ in range(c.fine_depth))
+        self.coarse_norm, self.fine_norm = nn.LayerNorm(c.dim, bias=False), nn.LayerNorm(d, bias=False)
+        self.head = nn.Parameter(torch.zeros(c.codes_per_vertex, d, c.vocabulary))
+        for name, parameter in self.named_parameters():
+            if name.endswith(("attention.out.weight", "text.out.weight", "feed.2.weight")):
+                nn.init.zeros_(parameter)
+
+    # ---- training: all codes at once
+
+    def forward(self, codes: Tensor, text: Text, given: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood in nats of every face and of the end: [b, n + 1].
+
+        codes: [b, n, v k] integers in 0..codebook_size-1, -1 for an absent last corner; a face of nothing but -1 is padding.
+        given: [b] how many of the first faces are a given part of the mesh, in their own canonical order; the rest then completes it.
+        Raises ValueError if there are more faces than the context holds.
+        """
+        logits, targets = self.logits(codes, text, given), self.targets(codes)
+        losses = F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORE, reduction="none")
+        return losses.view(*targets.shape[:2], -1).sum(-1)
+
+    def logits(self, codes: Tensor, text: Text, given: Tensor | None = None) -> Tensor:
+        """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
+        if codes.shape[1] > self.config.max_faces:
+            raise ValueError(f"a mesh of {codes.shape[1]} faces does not fit a context of {self.config.max_faces}; train with a larger max_faces")
+        symbols = self.symbols(codes)
+        embedded = self.embed(symbols)
+        vertices = embedded.sum(3)
+        plan = self.coarse_states(vertices, text, given)
+        plan = self.plan_faces(plan)
+
+        embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
+        partial = embedded.cumsum(3) - embedded
+        flat = rearrange(F.pad(vertices, (0, 0, 0, 0, 0, 1)), "b n v d -> b (n v) d")
+        before = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
+        before = rearrange(self.last_vertex(before), "b (n v) d -> b n v 1 d", v=self.config.vertices_per_face)
+        x = partial + before + self.slot_embedding + rearrange(plan, "b n d -> b n 1 1 d")
+        x = rearrange(x, "b n v k d -> b (n v) k d")
+        for block in self.fine:
+            x = block(x, self.fine_rotary)
+        return rearrange(self.read_out(x), "b (n v) k c -> b n v k c", v=self.config.vertices_per_face)
+
+    def targets(self, codes: Tensor) -> Tensor:
+        """[b, n + 1, v, k] symbols to predict; IGNORE for padding and for what is certain."""
+        padding = codes[:, :, 0] < 0
+        symbols = self.symbols(codes)
+        certain = (symbols == self.config.codebook_size).cumsum(-1) > 1
+        symbols = symbols.masked_fill(certain | padding[:, :, None, None], IGNORE)
+        symbols = F.pad(symbols, (0, 0, 0, 0, 0, 1), value=IGNORE)
+        ends = (~padding).sum(1)
+        symbols[torch.arange(len(codes), device=codes.device), ends, 0, 0] = self.config.codebook_size + 1
+        return symbols
+
+    def symbols(self, codes: Tensor) -> Tensor:
+        """Codes [b, n, v k] to vocabulary entries [b, n, v, k]."""
+        codes = rearrange(codes, "b n (v k) -> b n v k", k=self.config.codes_per_vertex)
+        return codes.masked_fill(codes < 0, self.config.codebook_size)
+
+    def embed(self, symbols: Tensor) -> Tensor:
+        """Symbols [..., k] to embeddings [..., k, d]."""
+        table = self.code_embedding + self.code_vectors @ self.code_projection
+        return torch.stack([F.embedding(symbols[..., k], table[k]) for k in range(symbols.shape[-1])], -2)
+
+    def coarse_states(self, vertices: Tensor, text: Text, given: Tensor | None) -> Tensor:
+        """Vertices [b, n, v, d] to a state [b, n + 1, d] for each face and for the one after the last, from the faces before it."""
+        faces = self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))
+        x = torch.cat([self.first_input(text)[:, None], faces], 1)
+        ahead = torch.zeros_like(x[..., 0], dtype=torch.long)
+        if given is not None:
+            ahead = (torch.arange(x.shape[1], device=x.device) < given[:, None]).long()
+        x = rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d")
+        for block in self.coarse:
+            x = block(x, self.coarse_rotary, text=block.text.project(text))
+        return x.squeeze(2)
+
+    def first_input(self, text: Text) -> Tensor:
+        """[b, d] where the coarse stack starts: with the text in view from the first face on."""
+        last = text.mask.sum(1) - 1
+        return self.start_face + self.text_start(text.tokens[torch.arange(len(last), device=last.device), last])
+
+    def plan_faces(self, states: Tensor) -> Tensor:
+        return self.plan(self.coarse_norm(states))
+
+    def read_out(self, x: Tensor) -> Tensor:
+        """Fine states [b, g, k, d] to logits [b, g, k, vocabulary]."""
+        return torch.einsum("b g k d, k d c -> b g k c", self.fine_norm(x), self.head)
+
+    # ---- generation: one step at a time
+
+    def begin(self, text: Text, given: Tensor | None, capacity: int) -> DecodeState:
+        """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass."""
+        c, batch, device = self.config, len(text.tokens), text.tokens.device
+        state = DecodeState(
+            coarse=[Memory(batch, c.heads, capacity + 1, c.dim // c.heads, device) for _ in self.coarse],
+            fine=[Memory(batch, c.fine_heads, (capacity + 1) * c.vertices_per_face, c.fine_dim // c.fine_heads, device) for _ in self.fine],
+            text=[block.text.project(text) for block in self.coarse],
+            start=self.first_input(text),
+            last_vertex=self.start_vertex.expand(batch, -1),
+        )
+        if given is None or not given.shape[1]:
+            self.step_coarse(state, state.start)
+            return state
+        embedded = self.embed(self.symbols(given))
+        vertices = embedded.sum(3)
+        x = torch.cat([state.start[:, None], self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))], 1)
+        ahead = (torch.arange(x.shape[1], device=device) < given.shape[1]).long()
+        x = rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d")
+        for block, memory, words in zip(self.coarse, state.coarse, state.text, strict=True):
+            x = block(x, self.coarse_rotary, memory, text=words)
+        plan = self.plan_faces(x.squeeze(2))
+        state.plan = plan[:, -1]
+        flat = rearrange(vertices, "b n v d -> b (n v) d")
+        before = torch.cat([self.start_vertex.expand(batch, 1, -1), flat[:, :-1]], 1)
+        x = rearrange(self.last_vertex(before), "b (n v) d -> b n v d", v=c.vertices_per_face)
+        x = rearrange(x + self.slot_embedding[:, 0] + plan[:, :-1, None], "b n v d -> b (n v) 1 d")
+        for block, memory in zip(self.fine, state.fine, strict=True):
+            x = block(x, self.fine_rotary, memory)
+        state.last_vertex = flat[:, -1]
+        return state
+
+    def step_coarse(self, state: DecodeState, x: Tensor) -> None:
+        """Take the next coarse input [b, d] and plan the face after it."""
+        x = (x + self.given_embedding.weight[0])[:, None, None]
+        for block, memory, words in zip(self.coarse, state.coarse, state.text, strict=True):
+            x = block(x, self.coarse_rotary, memory, text=words)
+        state.plan = self.plan_faces(x[:, 0, 0])
+
+    def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
+        """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
+        if level == 0:
+            state.partial = torch.zeros_like(state.last_vertex)
+        x = state.partial + self.last_vertex(state.last_vertex) + self.slot_embedding[vertex, level] + state.plan
+        x = x[:, None, None]
+        for block, memory in zip(self.fine, state.fine, strict=True):
+            x = block(x, self.fine_rotary, memory, remember=level == 0)
+        return self.fine_norm(x[:, 0, 0]) @ self.head[level]
+
+    def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
+        """Take the symbols [b] drawn for that level of the present corner."""
+        table = self.code_embedding[level] + self.code_vectors[level] @ self.code_projection[level]
+        state.partial = state.partial + table[symbols]
+        if level == self.config.codes_per_vertex - 1:
+            state.last_vertex = state.partial
+
+    def finish_face(self, state: DecodeState, symbols: Tensor) -> None:
+        """The face of symbols [b, v, k] is complete: plan the next one."""
+        vertices = self.embed(symbols).sum(2)
+        self.step_coarse(state, self.face_projection(rearrange(vertices, "b v d -> b (v d)")))

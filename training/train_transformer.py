@@ -1,0 +1,226 @@
+"""Train the text tower and the transformer on a set of codes.
+
+    python -m training.data.dataset --out data/train.npz
+    python -m training.data.dataset --out data/validation.npz --validation --per-family 40
+    accelerate launch -m training.train_transformer --config training/configs/default.yaml --out runs/default
+
+Run again with the same --out, it goes on where it stopped. What the run needs is in the configuration; `name=value` arguments override.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import re
+import time
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import Accelerator
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from core.checkpoint import save_checkpoint
+from core.conditioning import TextConfig, tokenize
+from core.discretizer import MeshDiscretizer
+from core.errors import MeshGPTError
+from core.model import ModelConfig, TextToMesh
+from core.transformer import TransformerConfig
+from training.data.dataset import Batch, CodeSet, batches
+from training.state import load_state, save_state
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """A training run.
+
+    data, validation: sets of codes. minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
+    batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
+    ema: decay of the averaged weights, which are the ones kept. text_dropout, given_share: as in training.data.dataset.batches.
+    transformer, text: fields of TransformerConfig and TextConfig that differ from their defaults.
+    """
+
+    data: str
+    validation: str
+    minutes: float = 60
+    batch_faces: int = 1000
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    warmup: float = 0.01
+    clip: float = 1.0
+    ema: float = 0.998
+    text_dropout: float = 0.1
+    given_share: float = 0.2
+    precision: str = "bf16"
+    threads: int = 1
+    seed: int = 0
+    save_every: float = 5
+    transformer: dict[str, int] = field(default_factory=dict)
+    text: dict[str, int] = field(default_factory=dict)
+
+
+def train(config: TrainingConfig, out: Path) -> None:
+    """Train until the clock says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard) and `out`/checkpoint."""
+    torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)
+    accelerator = Accelerator(mixed_precision=config.precision)
+    data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
+    tokenizer = MeshDiscretizer()
+    vectors = tokenizer.code_vectors()
+    text = TextConfig(**config.text)
+    model_config = ModelConfig(
+        TransformerConfig(
+            tokenizer.codes_per_vertex, tokenizer.codebook_size, vectors.shape[-1], **{"text_width": text.width, **config.transformer}
+        ),
+        text,
+    )
+    model = TextToMesh(model_config, vectors)
+    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    wrapped, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
+    progress = load_state(out / "state", model, average, optimizers)
+    step, faces, elapsed = int(progress["step"]), int(progress["faces"]), progress["elapsed"]
+    writer = SummaryWriter(str(out / "log"), purge_step=step)
+    bar = tqdm(total=round(config.minutes * 60), initial=round(elapsed), unit="s", disable=not accelerator.is_local_main_process)
+    started, saved = time.monotonic() - elapsed, elapsed
+    feed = batches(
+        data,
+        faces=config.batch_faces,
+        seed=config.seed,
+        start=step,
+        rank=accelerator.process_index,
+        ranks=accelerator.num_processes,
+        text_dropout=config.text_dropout,
+        given_share=config.given_share,
+    )
+    while elapsed < config.minutes * 60:
+        batch = next(feed)
+        rate = config.learning_rate * schedule(elapsed / 60 / config.minutes, config.warmup)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        nats = face_nats(wrapped, batch, accelerator)
+        accelerator.backward(nats)
+        norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        step += 1
+        update_average(average, model, min(config.ema, step / (step + 10)))
+        faces += int((batch.codes[..., 0] >= 0).sum()) * accelerator.num_processes
+        now = time.monotonic() - started
+        bar.update(round(now) - round(elapsed))
+        elapsed = now
+        if step % 20 == 0:
+            for name, value in {"nats_a_face": nats.item(), "gradient": float(norm), "rate": rate, "faces": faces}.items():
+                writer.add_scalar(f"training/{name}", value, step)
+            bar.set_postfix_str(f"step {step}, {faces / elapsed:.0f} faces/s, {nats.item():.2f} nats/face")
+        if elapsed - saved > config.save_every * 60 or elapsed >= config.minutes * 60:
+            saved = elapsed
+            if accelerator.is_main_process:
+                current = {name: value.clone() for name, value in model.state_dict().items()}
+                model.load_state_dict(average)
+                held_out = evaluate(model, validation, accelerator)
+                model.load_state_dict(current)
+                writer.add_scalar("validation/nats_a_face", held_out, step)
+                tqdm.write(f"{elapsed / 60:6.1f} min  step {step}  {faces} faces  validation {held_out:.3f} nats/face")
+                save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
+                save_checkpoint(out / "checkpoint", model_config, average, facts(config, data, faces, elapsed, held_out))
+            accelerator.wait_for_everyone()
+    writer.close()
+
+
+def make_optimizers(model: TextToMesh, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+    """Muon (Jordan et al. 2024) for the matrices inside the stacks, AdamW for embeddings, heads and norms."""
+    matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and re.search(r"\.(coarse|fine)\.|resblocks", n)}
+    others = [p for n, p in model.named_parameters() if n not in matrices]
+    return [
+        torch.optim.Muon(
+            matrices.values(), lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
+        ),
+        torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.97), weight_decay=config.weight_decay, fused=True),
+    ]
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """The learning rate over its peak at that share of the run: linear up, cosine down to a fiftieth."""
+    if progress < warmup:
+        return max(progress / warmup, 0.02)
+    angle = torch.pi * min(1.0, (progress - warmup) / (1 - warmup))
+    return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(angle))))
+
+
+def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
+    """Mean nats a face over a batch."""
+    device = accelerator.device
+    codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
+    context = accelerator.unwrap_model(model).text.config.context
+    with accelerator.autocast():
+        losses: Tensor = model(codes, tokenize(batch.captions, context).to(device), given)
+    return losses.sum() / (codes[..., 0] >= 0).sum()
+
+
+@torch.no_grad()
+def update_average(average: dict[str, Tensor], model: TextToMesh, decay: float) -> None:
+    """Move the average towards the model's present weights."""
+    pairs = [(average[name], value) for name, value in model.state_dict().items()]
+    torch._foreach_lerp_([a for a, _ in pairs], [v for _, v in pairs], 1 - decay)
+
+
+@torch.no_grad()
+def evaluate(model: TextToMesh, validation: CodeSet, accelerator: Accelerator) -> float:
+    """Nats a face on held-out meshes, with their text and nothing given."""
+    model.eval()
+    feed = itertools.islice(batches(validation, faces=2000, seed=0), 16)
+    results = [(face_nats(model, batch, accelerator).item(), int((batch.codes[..., 0] >= 0).sum())) for batch in feed]
+    model.train()
+    return sum(nats * faces for nats, faces in results) / sum(faces for _, faces in results)
+
+
+def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, held_out: float) -> dict[str, Any]:
+    """What config.json says of the model beside its sizes."""
+    words = sorted({word for captions in data.captions for caption in captions for word in re.findall(r"[a-z]+", caption.lower())})
+    return {
+        "name": "default",
+        "tokenizer": "discretizer",
+        "levels": MeshDiscretizer().levels,
+        "domain": sorted(set(data.labels)),
+        "words": words,
+        "training": {**asdict(config), "meshes": len(data), "faces_seen": faces, "minutes_taken": round(elapsed / 60, 1), "validation_nats_a_face": held_out},
+    }
+
+
+def read_config(path: Path, overrides: list[str]) -> TrainingConfig:
+    """The YAML configuration with `name=value` (or `transformer.name=value`) overrides.
+
+    Raises MeshGPTError (bad_setting) for a name that there is not.
+    """
+    values = yaml.safe_load(path.read_text())
+    for override in overrides:
+        name, _, value = override.partition("=")
+        *group, name = name.split(".")
+        target = values.setdefault(group[0], {}) if group else values
+        target[name] = yaml.safe_load(value)
+    known = {f.name for f in fields(TrainingConfig)}
+    if unknown := set(values) - known:
+        raise MeshGPTError(f"there is no setting {', '.join(sorted(unknown))}", hint=f"use {', '.join(sorted(known))}", code="bad_setting")
+    return replace(TrainingConfig(data="", validation=""), **values)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run that is there already goes on")
+    parser.add_argument("overrides", nargs="*", metavar="name=value")
+    options = parser.parse_args()
+    try:
+        train(read_config(options.config, options.overrides), options.out)
+    except MeshGPTError as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
