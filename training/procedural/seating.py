@@ -63,14 +63,14 @@ def chair_back(style: str, count: int, width: float, height: float, y: float, z:
     if style == "panel":
         return [box(width, 0.05, height + sunk, (0, y, z - sunk))]
     solids = pair(box(0.045, 0.05, height + sunk, ((width - 0.045) / 2, y, z - sunk)))
-    rail = 0.08
     if style == "slats":
+        rail = 0.08
         solids.append(box(width - 0.05, 0.035, rail, (0, y, z + height - rail - 0.015)))
         places = np.linspace(-0.5, 0.5, count + 2)[1:-1] * (width - 0.045)
         solids += [box(0.04, 0.026, height - rail / 2, (x, y, z - sunk)) for x in places.tolist()]
         return solids
-    places = np.linspace(height - rail - 0.015, 0.12, count)
-    return solids + [box(width - 0.05, 0.03, rail, (0, y, z + place)) for place in places.tolist()]
+    places = np.linspace(height - 0.085, 0.08, count)
+    return solids + [box(width - 0.05, 0.03, 0.07, (0, y, z + place)) for place in places.tolist()]
 
 
 @family

@@ -83,8 +83,7 @@ def desk(rng: Generator) -> tuple[list[Solid], Facts]:
         names=("desk", "writing desk", "office desk", "work table"),
         adjectives=sized(width / height, 1.65, 2.05, "narrow", "wide"),
         features=(
-            several(sides * drawers, "drawer"),
-            f"{several(sides * drawers, 'drawer')} on {place}",
+            several(sides * drawers, "drawer") + pick(rng, ("", f" on {place}")),
             *({"legs": ("two legs",), "slab": ("a side panel",), "drawers": ()}[stand]),
             *(("a back panel",) if panel else ()),
         ),
