@@ -7,6 +7,7 @@ quantised, ordered) is what a tokenizer turns into codes. Blender is z-up, and s
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +134,7 @@ class Mesh:
     def to_bytes(self, suffix: str) -> bytes:
         """The content of a file of that format, suffix as in FORMATS."""
         if suffix == ".obj":
-            lines = [f"v {x:.6g} {y:.6g} {z:.6g}" for x, y, z in self.vertices.tolist()]
+            lines = [f"v {x:.9g} {y:.9g} {z:.9g}" for x, y, z in self.vertices.tolist()]
             lines += ["f " + " ".join(str(i + 1) for i in face if i >= 0) for face in self.faces.tolist()]
             return ("\n".join(lines) + "\n").encode()
         import trimesh
@@ -145,13 +146,14 @@ class Mesh:
     # ---- frames and the grid
 
     def frame(self) -> Frame:
-        """The smallest unit box around the mesh: its longest side is 1, its floor is under the mesh's middle.
+        """The smallest unit box around the mesh's faces: its longest side is 1, its floor is under the mesh's middle.
 
-        Raises MeshGPTError (bad_mesh) if the mesh has no vertices or no extent.
+        Raises MeshGPTError (bad_mesh) if the mesh has no faces or no extent.
         """
-        if not len(self.vertices):
+        if not len(self.faces):
             raise bad_mesh("the mesh is empty", "give a mesh with at least one face")
-        low, high = self.vertices.min(0).astype(float), self.vertices.max(0).astype(float)
+        corners = self.vertices[self.faces[self.faces >= 0]].astype(float)
+        low, high = corners.min(0), corners.max(0)
         scale = float((high - low).max())
         if scale <= 0:
             raise bad_mesh("all vertices of the mesh lie in one point", "give a mesh with some extent")
@@ -175,7 +177,10 @@ class Mesh:
         if not len(faces):
             raise bad_mesh("no face is left on the grid", "give a mesh whose faces are larger than a hundredth of its size")
         used, faces = compact(faces)
-        return Mesh(dequantise(grid[used][:, ::-1], levels), faces)
+        canonical = Mesh(dequantise(grid[used][:, ::-1], levels), faces)
+        if frame is None and len(used) < len(grid):  # what vanished may have been all that reached a side of the box
+            return canonical.canonical(levels=levels)
+        return canonical
 
     def face_coordinates(self) -> FloatArray:
         """[faces, 3 or 4, 3] the coordinates of every corner; NaN for the absent corner of a triangle."""
@@ -336,14 +341,17 @@ def read_obj(path: Path) -> tuple[FloatArray, IntArray]:
     for line in path.read_text(errors="replace").splitlines():
         kind, *fields = line.split() or [""]
         if kind == "v":
-            vertices.append([float(field) for field in fields[:3]])
+            x, y, z = map(float, fields[:3])
+            vertices.append([x, y, z])
         elif kind == "f":
             polygon = [int(field.split("/")[0]) for field in fields]
             polygon = [i - 1 if i > 0 else len(vertices) + i for i in polygon]
+            if len(polygon) < 3:
+                raise ValueError("a face has fewer than three corners")
             if len(polygon) <= 4:
-                faces.append((polygon + [-1])[:4])
+                faces.append([*polygon, -1][:4])
             else:
-                faces += [[polygon[0], second, third, -1] for second, third in zip(polygon[1:], polygon[2:], strict=False)]
+                faces += [[polygon[0], second, third, -1] for second, third in pairwise(polygon[1:])]
     return np.array(vertices, np.float32).reshape(-1, 3), np.array(faces, np.int64).reshape(-1, 4)
 
 
