@@ -141,7 +141,7 @@ class Job:
         match message["type"]:
             case "progress":
                 self.faces = message["faces"]
-                self.text = "Loading the model" if message["stage"] == "loading" else count(self.faces, "face")
+                self.text = "Loading the model" if message["stage"] == "loading" else f"{count(self.faces, 'face')} so far"
             case "faces":
                 stream = self.streams.setdefault(message["variant"], Stream())
                 stream.put(message["start"], message["faces"])
@@ -211,10 +211,11 @@ class Job:
             obj["meshgpt_model"], obj["meshgpt_rejected"] = self.worker.ready["model"], result["rejected"]
             collection.objects.link(obj)
             self.objects.append(Name.of(obj))
-            if obj.name in view_layer.objects:
+        view_layer.update()  # else it does not know them yet
+        for name in reversed(self.objects):
+            if obj := view_layer.objects.get(name.name):  # not if the collection is left out of the view layer
                 obj.select_set(True, view_layer=view_layer)
-                if result is self.results[0]:
-                    view_layer.objects.active = obj
+                view_layer.objects.active = obj
         source = self.target.source and self.target.source.find(bpy.data.objects)
         if source and source.name in view_layer.objects:
             source.hide_set(True, view_layer=view_layer)

@@ -63,9 +63,9 @@ class MESHGPT_PT_options(bpy.types.Panel):
 
 def draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
     """A wheel that turns (how many faces there will be is not known), how far it is, and a way out."""
-    row = layout.row(align=True)
+    layout.progress(factor=time.perf_counter() % 1.0, type="RING", text=job.text)
+    row = layout.row()
     row.scale_y = 1.4
-    row.progress(factor=time.perf_counter() % 1.0, type="RING", text=job.text)
     row.operator("meshgpt.cancel", icon="CANCEL")
 
 
