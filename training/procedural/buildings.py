@@ -29,7 +29,7 @@ def house(rng: Generator) -> tuple[list[Solid], Facts]:
         solids.append(gable(depth + 2 * eaves, span, rise, (0, 0, wall)).turned(pi / 2))
     else:
         solids.append(gable(width + 2 * eaves, span, rise, (0, 0, wall)))
-    solids.append(box(0.9, 0.4, 1.75, (0, front, 0.0)).moved(z=0.02))
+    solids.append(box(0.9, 0.4, 1.7, (0, front, 0.1)))
     for row in range(windows // 2):
         solids += pair(box(0.75, 0.36, 0.8, (0.32 * width, front, 0.9 + 1.9 * row)))
     if chimney:

@@ -23,7 +23,8 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     solids = [prism(8, shade, shade_height, (0, 0, height - shade_height), top=0.5 if form == "conical" else 0.92)]
     if stand == "tripod":
         hub = 0.55 * height
-        solids += [prism(6, pole, height - 0.8 * shade_height - hub, (0, 0, hub)), prism(6, 0.08 * height, plate, (0, 0, hub))]
+        solids.append(prism(6, pole, height - 0.8 * shade_height - hub - plate / 2, (0, 0, hub + plate / 2)))
+        solids.append(prism(6, 0.08 * height, plate, (0, 0, hub)))
         solids += legs_around(3, "straight", 2 * pole, hub + 0.5 * plate, 1.2 * shade, 0.96 * shade)
     else:
         solids.append(prism(6, pole, height - 0.8 * shade_height - plate / 2, (0, 0, plate / 2)))
@@ -63,10 +64,10 @@ def bed(rng: Generator) -> tuple[list[Solid], Facts]:
     if headboard == "solid":
         solids.append(box(width + 0.08, 0.09, surface + high - foot, (0, head, foot + 0.06)))
     if headboard == "slatted":
-        solids += pair(box(0.09, 0.09, surface + high - foot, (width / 2 - 0.03, head, foot + 0.06)))
-        solids.append(box(width, 0.065, 0.12, (0, head, surface + high - 0.1)))
+        solids += pair(box(0.1, 0.12, surface + high - foot, (width / 2 - 0.03, head, foot + 0.06)))
+        solids.append(box(width, 0.085, 0.12, (0, head, surface + high - 0.1)))
         for x in (-0.33, -0.11, 0.11, 0.33) if double else (-0.25, 0.0, 0.25):
-            solids.append(box(0.08, 0.055, surface + high - foot - 0.1, (x * width, head, foot + 0.1)))
+            solids.append(box(0.08, 0.05, surface + high - foot - 0.1, (x * width, head, foot + 0.1)))
     if footboard:
         solids.append(box(width + 0.08, 0.09, rail + pad + 0.06, (0, -head, foot + 0.06)))
     place = (width - 0.16) / pillows

@@ -62,12 +62,12 @@ def chair_back(style: str, count: int, width: float, height: float, y: float, z:
     """A solid panel, or two posts with a top rail and vertical slats or horizontal rungs between; upright at y, from z, sunk below it."""
     if style == "panel":
         return [box(width, 0.05, height + sunk, (0, y, z - sunk))]
-    solids = pair(box(0.045, 0.05, height + sunk, ((width - 0.045) / 2, y, z - sunk)))
+    solids = pair(box(0.045, 0.06, height + sunk, ((width - 0.045) / 2, y, z - sunk)))
     if style == "slats":
         rail = 0.08
-        solids.append(box(width - 0.05, 0.035, rail, (0, y, z + height - rail - 0.015)))
+        solids.append(box(width - 0.05, 0.046, rail, (0, y, z + height - rail - 0.015)))
         places = np.linspace(-0.5, 0.5, count + 2)[1:-1] * (width - 0.045)
-        solids += [box(0.04, 0.026, height - rail / 2, (x, y, z - sunk)) for x in places.tolist()]
+        solids += [box(0.04, 0.028, height - rail / 2, (x, y, z - sunk)) for x in places.tolist()]
         return solids
     places = np.linspace(height - 0.085, 0.08, count)
     return solids + [box(width - 0.05, 0.03, 0.07, (0, y, z + place)) for place in places.tolist()]
@@ -130,7 +130,7 @@ def bench(rng: Generator) -> tuple[list[Solid], Facts]:
         if arms:
             height, front = 0.22, -depth / 2 + 0.05
             reach = y + slope * height - front
-            solids += pair(box(0.08, reach + 0.05, 0.05, (x, front + reach / 2 - 0.025, top + height)))
+            solids += pair(box(0.1, reach + 0.05, 0.05, (x, front + reach / 2 - 0.025, top + height)))
             solids += pair(box(0.055, 0.055, height + 0.025 + 0.3 * board, (x, front, top - 0.3 * board)))
 
     return solids, Facts(
@@ -159,10 +159,10 @@ def sofa(rng: Generator) -> tuple[list[Solid], Facts]:
     width, top = inner + 2 * arm, foot + base
     front, rear = -depth / 2, depth / 2
     solids = [
-        box(inner + arm, depth - 0.1, base, (0, 0, foot)),
-        box(inner + arm, thickness, base + back + 0.08, (0, rear - thickness / 2, foot + 0.04)),
+        box(inner + arm, depth - 0.15, base, (0, 0, foot)),
+        box(inner + 0.7 * arm, thickness, base + back + 0.08, (0, rear - thickness / 2, foot + 0.04)),
         *pair(box(arm, depth - 0.04, base + pad + rest, ((inner + arm) / 2, -0.03, foot - 0.03))),
-        *four_legs("straight", 0.09, foot + 0.02, width - 0.08, depth - 0.16),
+        *four_legs("straight", 0.09, foot + 0.02, width - 0.08, depth - 0.22),
     ]
     seat_depth = depth - thickness
     for i in range(seats):

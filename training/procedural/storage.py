@@ -19,11 +19,11 @@ def shelf(rng: Generator) -> tuple[list[Solid], Facts]:
     height = plinth + count * step
     board = 0.032 * max(height, width)
 
-    solids = pair(box(board, depth, height + 0.4 * board, ((width - board) / 2, 0, 0)))
+    solids = pair(box(board, depth, height + 0.6 * board, ((width - board) / 2, 0, 0)))
     solids.append(box(width + board, depth + board, board, (0, 0, height)))
-    solids += [box(width - board, depth - 0.8 * board, board, (0, 0, plinth + i * step)) for i in range(count)]
+    solids += [box(width - board, depth - 1.2 * board, board, (0, -0.2 * board, plinth + i * step)) for i in range(count)]
     if back:
-        solids.append(box(width - 1.5 * board, board, height - plinth + board * 0.2, (0, depth / 2 - 0.9 * board, plinth + 0.3 * board)))
+        solids.append(box(width - 1.7 * board, board, height - plinth - 0.1 * board, (0, depth / 2 - 0.8 * board, plinth + 0.3 * board)))
 
     return solids, Facts(
         names=("shelf", "bookcase", "bookshelf", "shelving unit"),

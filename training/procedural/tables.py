@@ -32,7 +32,7 @@ def table(rng: Generator) -> tuple[list[Solid], Facts]:
     else:
         solids = [box(width, depth, board, (0, 0, height)), *four_legs(style, thickness, rise, width - 0.06, depth - 0.06)]
     if apron:
-        solids.append(box(width - 0.14, depth - 0.14, 0.08 + board / 2, (0, 0, height - 0.08)))
+        solids.append(box(width - 0.14, depth - 0.14, 0.08 + 0.2 * board, (0, 0, height - 0.08)))
     if shelf:
         solids.append(box(width - 0.06 - thickness, depth - 0.06 - thickness, 0.05, (0, 0, 0.25 * height)))
 
@@ -76,7 +76,7 @@ def desk(rng: Generator) -> tuple[list[Solid], Facts]:
         solids.append(box(thickness, depth - 0.06, rise, (away, 0, 0)))
     if panel:
         low, rear = 0.4 * height, depth / 2 - 0.09
-        solids.append(box(width - 0.06 - thickness, 0.045, height - low + 0.015, (0, rear, low)))
+        solids.append(box(width - 0.06 - thickness, 0.045, height - low + 0.7 * board, (0, rear, low)))
 
     place = "both sides" if sides == 2 else "one side"
     return solids, Facts(

@@ -40,9 +40,9 @@ def car(rng: Generator) -> tuple[list[Solid], Facts]:
         disc = prism(8, wheel, 0.3).lying_along_x()
         solids += pair(disc.moved(width / 2 - 0.18, front + share * length, wheel * 0.924))
     if lights:
-        solids += pair(box(0.32, 0.26, 0.2, (0.32 * width, front, clear + 0.55 * body)))
+        solids += pair(box(0.32, 0.24, 0.18, (0.32 * width, front, clear + 0.45 * body)))
     if bumpers:
-        solids += [box(width - 0.1, 0.3, 0.18, (0, y, clear + 0.06)) for y in (front, -front)]
+        solids += [box(width - 0.1, 0.32, 0.15, (0, y, clear + 0.04)) for y in (front, -front)]
 
     return solids, Facts(
         names=("car", *NAMES[kind]),
