@@ -386,7 +386,7 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=Request.seed, metavar="N", help="equal seeds, equal results (default: %(default)s)")
     parser.add_argument("--max-faces", type=int, metavar="N", help="faces at most (default: as the checkpoint says)")
     parser.add_argument("--guidance", type=float, metavar="X", help="how closely to follow the text (default: as the checkpoint says)")
-    parser.add_argument("--temperature", type=float, metavar="X", help="how daring to be, above 0 (default: as the checkpoint says)")
+    parser.add_argument("--temperature", type=float, metavar="X", help="how daring to be, from 0 (default: as the checkpoint says)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a mesh")
     parser.add_argument(
         "-o",

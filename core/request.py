@@ -40,8 +40,8 @@ class Request:
 
     text: what to make, up to 1000 characters; may be empty if a mesh is given. mesh: what to complete, None to start from nothing.
     variants: how many results, 1..64. seed: 0..2**31-1; the same seed gives the same results. guidance_scale: 0..100, how closely to
-    follow the text. temperature: above 0, up to 10. max_faces: 1..100000, the end of a mesh that does not end by itself.
-    None stands for the checkpoint's own default.
+    follow the text. temperature: 0..10, where 0 always takes what is likeliest. max_faces: 1..100000, the end of a mesh that does not
+    end by itself. None stands for the checkpoint's own default.
     Raises MeshGPTError: bad_prompt for the text, bad_mesh for a mesh without faces, bad_request for everything else.
     """
 
@@ -62,8 +62,6 @@ class Request:
             check_number("guidance_scale", self.guidance_scale, HIGHEST_GUIDANCE_SCALE)
         if self.temperature is not None:
             check_number("temperature", self.temperature, HIGHEST_TEMPERATURE)
-            if self.temperature == 0:
-                raise bad_request("temperature is 0", "give a small number above 0, such as 0.1, for the likeliest result")
         if self.max_faces is not None:
             check_whole("max_faces", self.max_faces, 1, MOST_FACES)
 

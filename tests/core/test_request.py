@@ -51,7 +51,7 @@ def test_a_mesh_to_complete_needs_no_text_but_a_face() -> None:
         *[("seed", value) for value in (-1, 2**31, 0.5, False, None)],
         *[("max_faces", value) for value in (0, 100_001, 3.0, True)],
         *[("guidance_scale", value) for value in (-0.1, 101, float("nan"), float("inf"), 10**400, True, "3")],
-        *[("temperature", value) for value in (0, -1.0, 11, float("nan"), True)],
+        *[("temperature", value) for value in (-1.0, 11, float("nan"), True)],
     ],
 )
 def test_a_number_out_of_range_is_named_with_its_range(name: str, value: Any) -> None:
@@ -62,7 +62,7 @@ def test_a_number_out_of_range_is_named_with_its_range(name: str, value: Any) ->
 
 
 def test_the_ends_of_every_range_are_accepted() -> None:
-    Request("a", variants=1, seed=0, guidance_scale=0, temperature=0.01, max_faces=1)
+    Request("a", variants=1, seed=0, guidance_scale=0, temperature=0, max_faces=1)
     Request("a", variants=64, seed=2**31 - 1, guidance_scale=100.0, temperature=10, max_faces=100_000)
     Request("a", variants=np.int64(3), seed=np.int32(5), temperature=np.float32(0.5))  # type: ignore[arg-type]
 
