@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class MeshGPT:
             "levels": self.facts["levels"],
             "max_faces": self.transformer.config.max_faces,
             "domain": self.facts["domain"],
-            "sampling": self.facts["sampling"],
+            "sampling": asdict(Sampling(**self.facts.get("sampling", {}))),
             "device": str(self.device),
         }
 
@@ -187,10 +187,10 @@ class MeshGPT:
     # ---- the steps of a run
 
     def sampling(self, request: Request) -> Sampling:
-        defaults = self.facts["sampling"]
-        temperature = defaults["temperature"] if request.temperature is None else request.temperature
-        scale = defaults["guidance_scale"] if request.guidance_scale is None else request.guidance_scale
-        return Sampling(temperature, defaults["min_p"], scale if request.text.strip() else 1.0)
+        defaults = Sampling(**self.facts.get("sampling", {}))
+        temperature = defaults.temperature if request.temperature is None else request.temperature
+        scale = defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        return Sampling(temperature, defaults.min_p, scale if request.text.strip() else 1.0)
 
     def room(self, request: Request, prefix: Prefix | None) -> int:
         """How many new faces there may be."""

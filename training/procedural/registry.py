@@ -26,10 +26,14 @@ class Family:
 
 @dataclass(frozen=True)
 class Sample:
-    """One object. mesh: closed parts, z up, front towards -y, in metres. captions: four, the first is the plain name with its article."""
+    """One object. mesh: closed parts, z up, front towards -y, in metres. captions: four, the first is the plain name with its article.
+
+    names: what it may be called, the family's name first.
+    """
 
     mesh: Mesh
     family: str
+    names: tuple[str, ...]
     captions: tuple[str, ...]
     parameters: dict[str, Value]
 
@@ -52,4 +56,4 @@ def generate(family: str, seed: int) -> Sample:
         raise MeshGPTError(f"there is no family {family!r}", hint=f"use one of {', '.join(FAMILIES)}", code="bad_request")
     rng = default_rng((seed, crc32(family.encode())))
     solids, facts = FAMILIES[family].build(rng)
-    return Sample(to_mesh(solids), family, write_captions(facts, rng), facts.parameters)
+    return Sample(to_mesh(solids), family, facts.names, write_captions(facts, rng), facts.parameters)
