@@ -1,0 +1,40 @@
+# Everything runs in .venv, which is made on first use. PYTHON names the Python 3.11 to make it with.
+PYTHON ?= python3.11
+PROMPT ?= a round wooden table
+SEED ?= 0
+BIN := .venv/bin
+
+.PHONY: demo test test-fast lint addon gallery train
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet torch==2.13.0 --editable ".[training,blender,development]"
+	touch $@
+
+demo: addon
+	$(BIN)/python demo/demo.py "$(PROMPT)" --seed $(SEED) --out out
+
+test: addon
+	$(BIN)/python -m pytest
+
+test-fast: .venv/ready
+	$(BIN)/python -m pytest tests/core -x
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+addon: .venv/ready
+	$(BIN)/python build_addon.py
+
+gallery: addon
+	$(BIN)/python demo/gallery.py --out docs/gallery.png
+
+train: .venv/ready data/train.npz data/validation.npz
+	$(BIN)/accelerate launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default
+
+data/train.npz:
+	$(BIN)/python -m training.data.dataset --out $@ --per-family 4000
+
+data/validation.npz:
+	$(BIN)/python -m training.data.dataset --out $@ --per-family 40 --validation
