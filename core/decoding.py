@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from core.conditioning import Text, guide
-from core.discretizer import FaceGrammar
+from core.grammar import CodeGrammar
 from core.mesh import IntArray
 from core.transformer import MeshTransformer
 
@@ -37,7 +37,7 @@ class Sampling:
 class Row:
     """A sample in the making. faces: codes of each. ended: whether the model itself ended it."""
 
-    grammar: FaceGrammar
+    grammar: CodeGrammar
     random: np.random.Generator
     faces: list[list[int]]
     ended: bool = False

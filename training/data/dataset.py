@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from core.discretizer import ABSENT, MeshDiscretizer
+from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
+from core.grammar import ABSENT
 from core.mesh import IntArray
 from training.procedural import FAMILIES, generate
 
