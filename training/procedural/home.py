@@ -23,7 +23,7 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     solids = [prism(8, shade, shade_height, (0, 0, height - shade_height), top=0.5 if form == "conical" else 0.92)]
     if stand == "tripod":
         hub = 0.55 * height
-        solids.append(prism(6, pole, height - 0.8 * shade_height - hub - plate / 2, (0, 0, hub + plate / 2)))
+        solids.append(prism(6, pole, height - 0.8 * shade_height - hub - 0.8 * plate, (0, 0, hub + 0.8 * plate)))
         solids.append(prism(6, 0.08 * height, plate, (0, 0, hub)))
         solids += legs_around(3, "straight", 2 * pole, hub + 0.5 * plate, 1.2 * shade, 0.96 * shade)
     else:

@@ -34,8 +34,8 @@ def car(rng: Generator) -> tuple[list[Solid], Facts]:
     middle = front + (start + end) / 2
     solids.append(box(width - 0.14, end - start, rise + 0.1, (0, middle, top - 0.1), top=(0.84, roof), shift=(0, lean)))
     if kind == "pickup":
-        side = box(0.16, 0.42 * length, 0.4, (width / 2 - 0.14, front + 0.765 * length, top - 0.1))
-        solids += [*pair(side), box(width - 0.2, 0.16, 0.34, (0, -front - 0.12, top - 0.1))]
+        side = box(0.16, 0.42 * length, 0.5, (width / 2 - 0.14, front + 0.765 * length, top - 0.2))
+        solids += [*pair(side), box(width - 0.2, 0.16, 0.35, (0, -front - 0.12, top - 0.11))]
     for share in (0.2, 0.79):
         disc = prism(8, wheel, 0.3).lying_along_x()
         solids += pair(disc.moved(width / 2 - 0.18, front + share * length, wheel * 0.924))
