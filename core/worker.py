@@ -129,6 +129,7 @@ class Worker:
         """Load the model and work through the inbox; does not return."""
         try:
             model = load()
+            ready = encode(ready_answer(model))
         except Exception as error:
             self.send(error_answer(None, self.explained(error)))
             os._exit(2)
@@ -139,7 +140,7 @@ class Worker:
             if message["type"] != "hello":
                 self.handle(model, message)
                 continue
-            self.send(ready_answer(model))
+            self.write(ready)
             if not warm:
                 self.warm_up(model)
             warm = True

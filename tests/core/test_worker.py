@@ -411,6 +411,15 @@ def test_without_a_checkpoint_the_worker_says_so_and_exits_with_2(log: Path, tmp
         assert client.process.returncode == 2
 
 
+@pytest.mark.parametrize("program", ["def load(): 1 / 0", "def load(): return 'a model without a name'"])
+def test_a_model_that_fails_before_it_is_ready_is_told_before_the_end(log: Path, program: str) -> None:
+    with worker_of(program, log) as client:
+        (error,) = client.remaining()
+        assert (error["type"], error["id"], error["code"]) == ("error", None, "internal")
+        assert client.process.returncode == 2
+    assert "Traceback" in log.read_text()
+
+
 def test_the_wire_is_logged_if_asked_for(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESHGPT_LOG", "debug")
     with started(["-m", "core", "serve", "--fake", "--log", str(log)], log) as client:
