@@ -81,7 +81,7 @@ def output_file(output: Path, prompt: str) -> Path:
     if output.suffix.lower() in FORMATS:
         return output
     if output.suffix and not output.is_dir():
-        raise AddonError(f"{output.name} is in no format that can be written", f"use one of {', '.join(FORMATS)}, or name a folder")
+        raise AddonError(f"there is no way to write {output.name}", f"use one of {', '.join(FORMATS)}, or name a folder")
     return output / f"{re.sub(r'[^a-z0-9]+', '-', prompt.lower()).strip('-')[:60] or 'mesh'}.glb"
 
 

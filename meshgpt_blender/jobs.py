@@ -120,6 +120,7 @@ class Job:
             yield
         if self.stage == "waiting" and self.worker.request and self.clock() - self.started > CANCEL_SECONDS:
             self.worker.process.kill()  # it does not hear that an earlier job was cancelled
+            runtime.stop()
             self.worker = runtime.worker()
         if self.stage == "waiting" and self.worker.ready and not self.worker.request:
             self.worker.send(self.request)

@@ -49,13 +49,14 @@ def read_object(obj: bpy.types.Object, depsgraph: bpy.types.Depsgraph) -> Polygo
     finally:
         evaluated.to_mesh_clear()
     if not len(polygons.faces):
-        raise AddonError(f"{obj.name} has no faces to go on from", "give it at least one face")
+        raise AddonError(f"the object {obj.name} has no faces to go on from", "give it at least one face")
     if len(polygons.faces) > MOST_FACES:
         raise AddonError(
-            f"{obj.name} has {len(polygons.faces):,} faces, far more than a low-poly mesh", "simplify it first, with a Decimate modifier"
+            f"the object {obj.name} has {len(polygons.faces):,} faces, far more than a low-poly mesh",
+            "simplify it first, with a Decimate modifier",
         )
     if not np.isfinite(polygons.vertices).all():
-        raise AddonError(f"{obj.name} has vertices that lie nowhere", "use Mesh > Clean Up in Edit Mode first")
+        raise AddonError(f"the object {obj.name} has vertices that lie nowhere", "use Mesh > Clean Up in Edit Mode first")
     return polygons
 
 

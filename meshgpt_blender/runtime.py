@@ -132,8 +132,8 @@ def status() -> str:
 def watch() -> float | None:
     """Listen until the worker is ready: a timer's function, for a worker that was started without a job."""
     global _problem
-    current = running()
-    if not current or current.ready:
+    current = _worker
+    if not current or current.ended or current.ready:
         return None
     try:
         current.receive()
@@ -183,15 +183,12 @@ class Worker:
             raise AddonError("the worker was stopped", "press Generate to start it again")
         self.flush()
         while (line := self.next_line()) is not None:
-            try:
-                message: Message = json.loads(line)
-            except ValueError:  # a stray print of some package
-                continue
+            message = parse(line)
             if message.get("type") == "ready":
                 self.ready = message
             elif message.get("type") == "error" and not message.get("id"):
                 raise AddonError(message["message"], message.get("hint") or f"look at the log ({self.place.log})")
-            else:
+            elif message:
                 if message.get("type") in ("done", "cancelled", "error") and message.get("id") == self.request:
                     self.request = None
                 return message
@@ -280,6 +277,16 @@ def start_process(place: Place) -> subprocess.Popen[bytes]:
 
 
 # ---- pipes and files
+
+
+def parse(line: bytes) -> Message:
+    """The message in a line; an empty one if it holds none, as what some package prints."""
+    try:
+        message = json.loads(line)
+    except ValueError:
+        return {}
+    return message if isinstance(message, dict) else {}
+
 
 if sys.platform == "win32":
     import ctypes
