@@ -1,0 +1,148 @@
+"""MeshGPT on an untrained checkpoint: everything but how good the meshes look."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core import Mesh, MeshGPT
+from core.errors import MeshGPTError
+from core.mesh import FloatArray
+from core.pipeline import ATTEMPTS, Cancelled, Request, placements
+
+BOX = Mesh(
+    np.array([[x, y, z] for z in (2, 5) for y in (0, 2) for x in (1, 2)], float),
+    np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]]),
+)
+
+
+@pytest.fixture(scope="module")
+def model(checkpoint: Path) -> MeshGPT:
+    return MeshGPT.from_pretrained(checkpoint, "cpu")
+
+
+def same(one: Mesh, other: Mesh) -> bool:
+    return one.vertices.tobytes() == other.vertices.tobytes() and one.faces.tobytes() == other.faces.tobytes()
+
+
+def test_the_same_seed_gives_the_same_mesh_and_another_seed_another(model: MeshGPT) -> None:
+    first, again, other = (model.generate("a chair", seed=seed, max_faces=8)[0] for seed in (3, 3, 4))
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_a_variant_does_not_depend_on_how_many_are_asked_for(model: MeshGPT) -> None:
+    three = model.generate("a chair", variants=3, max_faces=6)
+    assert same(three[0], model.generate("a chair", max_faces=6)[0])
+    assert not same(three[0], three[1])
+
+
+def test_several_texts_give_their_meshes_in_order(model: MeshGPT) -> None:
+    both = model.generate(["a chair", "a table"], max_faces=5)
+    assert same(both[0], model.generate("a chair", max_faces=5)[0])
+    assert same(both[1], model.generate("a table", max_faces=5)[0])
+
+
+def test_the_text_and_the_guidance_make_a_difference(model: MeshGPT) -> None:
+    plain, text, guided = (
+        model.generate(text, max_faces=6, guidance_scale=scale)[0] for text, scale in (("a chair", 1.0), ("a table", 1.0), ("a chair", 9.0))
+    )
+    assert not same(plain, text)
+    assert not same(plain, guided)
+
+
+def test_streamed_faces_are_the_mesh(model: MeshGPT) -> None:
+    streamed: list[FloatArray] = []
+
+    def on_faces(variant: int, start: int, coordinates: FloatArray) -> None:
+        assert variant == 0
+        del streamed[start:]
+        assert start == len(streamed)
+        streamed.extend(coordinates)
+
+    result = model.run(Request("a chair", max_faces=7), on_faces)[0]
+    np.testing.assert_array_equal(np.array(streamed), result.mesh.quads().face_coordinates())
+
+
+def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(model: MeshGPT) -> None:
+    result = model.run(Request("a chair", max_faces=3))[0]
+    assert not result.ended
+    assert result.rejected == ATTEMPTS - 1
+    assert "cut off at 3 faces" in result.note
+
+
+def test_new_faces_are_neither_repeated_nor_folded(model: MeshGPT) -> None:
+    for mesh in model.generate("a chair", variants=4, max_faces=30):
+        report = mesh.report()
+        assert report.duplicate == 0
+        ordered = np.sort(mesh.faces, 1)
+        assert not ((ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] >= 0)).any()
+
+
+def test_cancelling_stops_within_one_face(model: MeshGPT) -> None:
+    faces = 0
+
+    def on_faces(variant: int, start: int, coordinates: FloatArray) -> None:
+        nonlocal faces
+        faces += len(coordinates)
+
+    with pytest.raises(Cancelled):
+        model.run(Request("a chair", max_faces=30), on_faces, should_stop=lambda: faces >= 2)
+    assert faces == 2
+
+
+def test_completing_keeps_every_face_and_coordinate(model: MeshGPT) -> None:
+    completed = model.complete(BOX, "a chair", max_faces=12)[0]
+    assert len(completed.faces) > len(BOX.faces)
+    np.testing.assert_array_equal(completed.quads().face_coordinates()[: len(BOX.faces)], BOX.face_coordinates())
+
+
+def test_completing_streams_the_given_faces_first(model: MeshGPT) -> None:
+    starts = []
+    model.run(Request("a chair", BOX, max_faces=9), lambda variant, start, coordinates: starts.append((start, len(coordinates))))
+    assert starts[0] == (0, len(BOX.faces))
+    assert starts[1] == (len(BOX.faces), 1)
+
+
+def test_new_faces_join_the_given_vertices_exactly(model: MeshGPT) -> None:
+    shifted = Mesh(BOX.vertices + np.array([0.001234, 0.1, 0], np.float32), BOX.faces)
+    for completed in model.complete(shifted, variants=3, max_faces=30):
+        distance = np.linalg.norm(completed.vertices[:, None] - shifted.vertices[None], axis=-1)
+        close = (distance < 1e-4) & (distance > 0)
+        assert not close.any()
+
+
+def test_every_placement_holds_the_part_inside_the_unit_box() -> None:
+    for frame in placements(BOX.frame()):
+        unit = frame.to_unit(BOX.vertices)
+        assert (unit >= np.array([-0.5, -0.5, 0]) - 1e-5).all()
+        assert (unit <= np.array([0.5, 0.5, 1]) + 1e-5).all()
+
+
+def test_a_text_outside_the_domain_gives_a_mesh_and_a_note(model: MeshGPT) -> None:
+    result = model.run(Request("a fire-breathing dragon", max_faces=5))[0]
+    assert len(result.mesh.faces) > 0
+    assert "it knows: chair, table" in result.note
+    assert "it knows" not in model.run(Request("two wooden chairs", max_faces=5))[0].note
+
+
+def test_more_faces_than_the_model_can_make_are_refused(model: MeshGPT) -> None:
+    with pytest.raises(MeshGPTError, match="at most 40 faces"):
+        model.generate("a chair", max_faces=41)
+
+
+def test_a_mesh_too_large_to_complete_is_refused(model: MeshGPT) -> None:
+    rows = [Mesh(BOX.vertices + np.array([2 * i, 0, 0], np.float32), BOX.faces) for i in range(8)]
+    large = Mesh.from_face_coordinates(np.concatenate([row.face_coordinates() for row in rows]))
+    with pytest.raises(MeshGPTError, match="Decimate") as caught:
+        model.complete(large)
+    assert caught.value.code == "bad_mesh"
+
+
+def test_info_is_plain_values(model: MeshGPT) -> None:
+    info = model.info()
+    assert info["domain"] == ["chair", "table"]
+    assert info["max_faces"] == 40
+    assert info["parameters"] > 49408 * 16
