@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(str(error))
     except OSError as error:
         give_up_on_output()
-        return complain(f"{error.filename}: {error.strerror}" if error.filename else f"{error}", hint_for(error))
+        return complain(f"{error.filename or 'input or output'} failed ({error.strerror or error}); {hint_for(error)}")
     except Exception as error:
         from core.worker import is_out_of_memory, out_of_memory
 
@@ -305,9 +305,8 @@ def shown_progress(name: str) -> Iterator[Progress | None]:
         print(CLEAR_LINE, end="", file=sys.stderr, flush=True)
 
 
-def complain(message: str, hint: str = "") -> int:
-    line = " ".join(f"meshgpt: {message}{'; ' if hint else ''}{hint}".split())
-    print(line, file=sys.stderr)
+def complain(what: str) -> int:
+    print("meshgpt:", " ".join(what.split()), file=sys.stderr)
     return 2
 
 
@@ -316,7 +315,7 @@ def hint_for(error: OSError) -> str:
         return "free some space or write to another disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "use a folder that you may write to"
-    return "check the path, or use another folder"
+    return "check the path and the disk"
 
 
 def give_up_on_output() -> None:

@@ -84,8 +84,9 @@ def meshgpt(*arguments: object, program: str = "", **options: Any) -> subprocess
     """The command in a process of its own, with a fake model; program: Python to run before it."""
     setup = "import sys, core.cli as cli; from core.fake import FakeMeshGPT; cli.load_model = lambda *_: FakeMeshGPT(0)"
     command = [sys.executable, "-c", f"{setup}\n{program}\nsys.exit(cli.main(sys.argv[1:]))", *map(str, arguments)]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT} | options
-    return subprocess.Popen(command, **streams)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"} | {"PYTHONDONTWRITEBYTECODE": "1"}
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": ROOT, "env": environment} | options
+    return subprocess.Popen(command, **options)
 
 
 # ---- making meshes
@@ -454,7 +455,7 @@ def test_a_disk_that_fills_up_leaves_the_earlier_file_and_nothing_else(
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a limit on the size of files")
 def test_a_real_limit_of_the_system_leaves_nothing_half_written(tmp_path: Path) -> None:
     limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
-    process = meshgpt("generate", "a tower", "-o", tmp_path / "tower.obj", program=limit, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"})
+    process = meshgpt("generate", "a tower", "-o", tmp_path / "tower.obj", program=limit)
     out, err = process.communicate(timeout=60)
     assert_refused(Outcome(process.returncode, out, err), "tower.obj", "free some space")
     assert names(tmp_path) == []
