@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import io
 import json
 import os
 import re
@@ -104,7 +105,7 @@ def generate(options: argparse.Namespace) -> None:
 
 def complete(options: argparse.Namespace) -> None:
     request = Request(options.text, Mesh.load(options.mesh), **sampling(options))
-    make(options, [request], names=[options.text or options.mesh.stem])
+    make(options, [request], names=[options.text.strip() or options.mesh.stem])
 
 
 def make(options: argparse.Namespace, requests: list[Request], names: list[str]) -> None:
@@ -128,10 +129,9 @@ def tokenize(options: argparse.Namespace) -> None:
     mesh = Mesh.load(options.mesh)
     codes = load_model(options.model, options.device).tokenizer.encode(mesh)
     frame = mesh.frame()
-    with tempfile.TemporaryFile() as file:
-        np.savez_compressed(file, codes=np.asarray(codes, np.int64), origin=np.array(frame.origin), scale=np.array(frame.scale))
-        file.seek(0)
-        write_whole(options.output, file.read())
+    content = io.BytesIO()
+    np.savez_compressed(content, codes=np.asarray(codes, np.int64), origin=np.array(frame.origin), scale=np.array(frame.scale))
+    write_whole(options.output, content.getvalue())
     print(f"{options.output}: {len(codes)} faces of {codes.shape[1]} codes")
 
 
