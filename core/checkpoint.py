@@ -65,7 +65,9 @@ def read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
     try:
         facts = json.loads(path.read_text())
         if facts["format"] != FORMAT:
-            raise bad_checkpoint(f"{folder} is a checkpoint of format {facts['format']}, this version reads {FORMAT}", "install the version it was made with")
+            raise bad_checkpoint(
+                f"{folder} is a checkpoint of format {facts['format']}, this version reads {FORMAT}", "use the version it was made with"
+            )
         return ModelConfig(TransformerConfig(**facts["transformer"]), TextConfig(**facts["text"])), facts
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise bad_checkpoint(f"{path} is damaged ({error})", "copy or download the model again") from error

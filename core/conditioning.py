@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+
 @cache
 def open_clip() -> Any:
     """The open_clip package, imported on first use: it takes seconds.
@@ -26,7 +27,7 @@ def open_clip() -> Any:
         library = torch.library.Library("torchvision", "DEF")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        module = importlib.import_module("open_clip")
+        module: Any = importlib.import_module("open_clip")
         module.declared_operators = library  # they vanish with the object that declared them
         return module
 

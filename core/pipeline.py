@@ -198,7 +198,9 @@ class MeshGPT:
         wanted = context if request.max_faces is None else request.max_faces
         if wanted > context:
             raise MeshGPTError(
-                f"max_faces is {wanted} but this model makes meshes of at most {context} faces", hint=f"ask for {context} or fewer", code="bad_request"
+                f"max_faces is {wanted} but this model makes meshes of at most {context} faces",
+                hint=f"ask for {context} or fewer",
+                code="bad_request",
             )
         if taken >= wanted:
             raise MeshGPTError(
@@ -238,7 +240,7 @@ class MeshGPT:
         assert mesh is not None
         notes = [self.domain_note(request.text)]
         if not draft.row.ended:
-            notes.append(f"the mesh was cut off at {len(mesh.faces)} faces")
+            notes.append(f"no sample came to an end; the last one stopped at {len(mesh.faces)} faces")
         return Result(
             mesh=mesh,
             text=request.text,
@@ -254,7 +256,8 @@ class MeshGPT:
     def domain_note(self, text: str) -> str:
         """A sentence for a text that names nothing the model was trained on, or nothing."""
         words = re.findall(r"[a-z]+", text.lower())
-        if not words or any(form in self.facts["nouns"] for word in words for form in (word, word.removesuffix("s"), word.removesuffix("es"))):
+        known = {form for noun in self.facts["nouns"] for form in (noun, noun + "s", noun + "es")}
+        if not words or known & set(words):
             return ""
         return f"the model was not trained on anything named in {text.strip()[:60]!r}; it knows: {', '.join(self.facts['domain'])}"
 

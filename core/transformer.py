@@ -75,6 +75,9 @@ class Memory:
         self.keys, self.values = self.keys[rows], self.values[rows]
 
 
+TextMemory = tuple[Tensor, Tensor, Tensor]  # keys and values [b, h, t, d / h], mask [b, 1, 1, t]
+
+
 class Rotary(nn.Module):
     """Rotary position embedding (Su et al. 2021) for `positions` places and heads of width `width`."""
 
@@ -82,6 +85,8 @@ class Rotary(nn.Module):
         super().__init__()
         frequency = 10000.0 ** (-torch.arange(0, width, 2) / width)
         angle = torch.arange(positions)[:, None] * frequency
+        self.cos: Tensor
+        self.sin: Tensor
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
@@ -136,12 +141,12 @@ class CrossAttention(nn.Module):
         self.key_value = nn.Linear(text_width, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def project(self, text: Text) -> tuple[Tensor, Tensor, Tensor]:
-        """Keys and values [b, h, t, d / h] and mask [b, 1, 1, t] of a text: worked out once, used at every step."""
+    def project(self, text: Text) -> TextMemory:
+        """Of a text: worked out once, used at every step."""
         keys, values = rearrange(self.key_value(text.tokens), "b t (two h d) -> two b h t d", two=2, h=self.heads)
         return keys, values, rearrange(text.mask, "b t -> b 1 1 t")
 
-    def forward(self, x: Tensor, text: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def forward(self, x: Tensor, text: TextMemory) -> Tensor:
         keys, values, mask = text
         query = rearrange(self.query(x), "b n 1 (h d) -> b h n d", h=self.heads)
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
@@ -166,7 +171,7 @@ class Block(nn.Module):
         rotary: Rotary,
         memory: Memory | None = None,
         remember: bool = True,
-        text: tuple[Tensor, Tensor, Tensor] | None = None,
+        text: TextMemory | None = None,
     ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), rotary, memory, remember)
         if text is not None:
@@ -174,14 +179,46 @@ class Block(nn.Module):
         return x + self.feed(self.feed_norm(x))
 
 
+class Stack(nn.Module):
+    """Blocks one after the other for up to `positions` groups, and a last normalisation."""
+
+    def __init__(self, dim: int, depth: int, heads: int, positions: int, text_width: int | None = None) -> None:
+        super().__init__()
+        self.rotary = Rotary(dim // heads, positions)
+        self.blocks: list[Block] = nn.ModuleList(Block(dim, heads, text_width) for _ in range(depth))  # type: ignore[assignment]
+        self.norm = nn.LayerNorm(dim, bias=False)
+
+    def read(self, text: Text) -> list[TextMemory]:
+        """What each block keeps of a text."""
+        return [block.text.project(text) for block in self.blocks]
+
+    def memories(self, batch: int, capacity: int, device: torch.device) -> list[Memory]:
+        """Empty memories for each block."""
+        attention = self.blocks[0].attention
+        width = attention.query.out_features // attention.heads
+        return [Memory(batch, attention.heads, capacity, width, device) for _ in self.blocks]
+
+    def forward(
+        self, x: Tensor, memories: list[Memory] | None = None, remember: bool = True, text: list[TextMemory] | None = None
+    ) -> Tensor:
+        """x: [b, g, k, d]; as in SelfAttention.forward."""
+        for i, block in enumerate(self.blocks):
+            x = block(x, self.rotary, memories[i] if memories else None, remember, text[i] if text else None)
+        return self.norm(x)
+
+
 @dataclass
 class DecodeState:
-    """What generation carries from step to step: the memories of both stacks, the text, and the vertex that came last [b, d]."""
+    """What generation carries from step to step.
+
+    coarse, fine: the memories of both stacks. text: what the coarse one keeps of the text. table: embeddings [k, vocabulary, d].
+    last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. plan: for the face at hand [b, d].
+    """
 
     coarse: list[Memory]
     fine: list[Memory]
-    text: list[tuple[Tensor, Tensor, Tensor]]
-    start: Tensor
+    text: list[TextMemory]
+    table: Tensor
     last_vertex: Tensor
     partial: Tensor = field(init=False)
     plan: Tensor = field(init=False)
@@ -191,7 +228,7 @@ class DecodeState:
         for memory in self.coarse + self.fine:
             memory.select(rows)
         self.text = [(keys[rows], values[rows], mask[rows]) for keys, values, mask in self.text]
-        self.start, self.last_vertex = self.start[rows], self.last_vertex[rows]
+        self.last_vertex = self.last_vertex[rows]
 
 
 class MeshTransformer(nn.Module):
@@ -204,6 +241,7 @@ class MeshTransformer(nn.Module):
         super().__init__()
         self.config = config
         c, d = config, config.fine_dim
+        self.code_vectors: Tensor
         self.register_buffer("code_vectors", F.pad(code_vectors.clone(), (0, 0, 0, 2)), persistent=False)
         self.code_embedding = nn.Parameter(torch.randn(c.codes_per_vertex, c.vocabulary, d) * 0.2)
         self.code_projection = nn.Parameter(torch.randn(c.codes_per_vertex, c.code_width, d) * 0.1)
@@ -217,11 +255,8 @@ class MeshTransformer(nn.Module):
         self.given_embedding = nn.Embedding(2, c.dim)
         self.text_start = nn.Linear(c.text_width, c.dim, bias=False)
 
-        self.coarse_rotary = Rotary(c.dim // c.heads, c.max_faces + 1)
-        self.fine_rotary = Rotary(d // c.fine_heads, (c.max_faces + 1) * c.vertices_per_face)
-        self.coarse = nn.ModuleList(Block(c.dim, c.heads, c.text_width) for _ in range(c.depth))
-        self.fine = nn.ModuleList(Block(d, c.fine_heads) for _ in range(c.fine_depth))
-        self.coarse_norm, self.fine_norm = nn.LayerNorm(c.dim, bias=False), nn.LayerNorm(d, bias=False)
+        self.coarse = Stack(c.dim, c.depth, c.heads, c.max_faces + 1, c.text_width)
+        self.fine = Stack(d, c.fine_depth, c.fine_heads, (c.max_faces + 1) * c.vertices_per_face)
         self.head = nn.Parameter(torch.zeros(c.codes_per_vertex, d, c.vocabulary))
         for name, parameter in self.named_parameters():
             if name.endswith(("attention.out.weight", "text.out.weight", "feed.2.weight")):
@@ -243,23 +278,21 @@ class MeshTransformer(nn.Module):
     def logits(self, codes: Tensor, text: Text, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
         if codes.shape[1] > self.config.max_faces:
-            raise ValueError(f"a mesh of {codes.shape[1]} faces does not fit a context of {self.config.max_faces}; train with a larger max_faces")
-        symbols = self.symbols(codes)
-        embedded = self.embed(symbols)
+            raise ValueError(
+                f"a mesh of {codes.shape[1]} faces does not fit a context of {self.config.max_faces}; train with a larger max_faces"
+            )
+        embedded = self.embed(self.symbols(codes))
         vertices = embedded.sum(3)
-        plan = self.coarse_states(vertices, text, given)
-        plan = self.plan_faces(plan)
+        start, faces = self.start(text), self.join(vertices)
+        plan = self.plan_faces(torch.cat([start[:, None], faces], 1), given, self.coarse.read(text))
 
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
-        flat = rearrange(F.pad(vertices, (0, 0, 0, 0, 0, 1)), "b n v d -> b (n v) d")
-        before = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
-        before = rearrange(self.last_vertex(before), "b (n v) d -> b n v 1 d", v=self.config.vertices_per_face)
-        x = partial + before + self.slot_embedding + rearrange(plan, "b n d -> b n 1 1 d")
-        x = rearrange(x, "b n v k d -> b (n v) k d")
-        for block in self.fine:
-            x = block(x, self.fine_rotary)
-        return rearrange(self.read_out(x), "b (n v) k c -> b n v k c", v=self.config.vertices_per_face)
+        before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
+        x = partial + before[:, :, :, None] + self.slot_embedding + rearrange(plan, "b n d -> b n 1 1 d")
+        x = self.fine(rearrange(x, "b n v k d -> b (n v) k d"))
+        logits = torch.einsum("b g k d, k d c -> b g k c", x, self.head)
+        return rearrange(logits, "b (n v) k c -> b n v k c", v=self.config.vertices_per_face)
 
     def targets(self, codes: Tensor) -> Tensor:
         """[b, n + 1, v, k] symbols to predict; IGNORE for padding and for what is certain."""
@@ -277,93 +310,80 @@ class MeshTransformer(nn.Module):
         codes = rearrange(codes, "b n (v k) -> b n v k", k=self.config.codes_per_vertex)
         return codes.masked_fill(codes < 0, self.config.codebook_size)
 
+    def table(self) -> Tensor:
+        """[k, vocabulary, d] the embedding of each code at each level."""
+        return self.code_embedding + self.code_vectors @ self.code_projection
+
     def embed(self, symbols: Tensor) -> Tensor:
         """Symbols [..., k] to embeddings [..., k, d]."""
-        table = self.code_embedding + self.code_vectors @ self.code_projection
+        table = self.table()
         return torch.stack([F.embedding(symbols[..., k], table[k]) for k in range(symbols.shape[-1])], -2)
 
-    def coarse_states(self, vertices: Tensor, text: Text, given: Tensor | None) -> Tensor:
-        """Vertices [b, n, v, d] to a state [b, n + 1, d] for each face and for the one after the last, from the faces before it."""
-        faces = self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))
-        x = torch.cat([self.first_input(text)[:, None], faces], 1)
-        ahead = torch.zeros_like(x[..., 0], dtype=torch.long)
-        if given is not None:
-            ahead = (torch.arange(x.shape[1], device=x.device) < given[:, None]).long()
-        x = rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d")
-        for block in self.coarse:
-            x = block(x, self.coarse_rotary, text=block.text.project(text))
-        return x.squeeze(2)
+    def join(self, vertices: Tensor) -> Tensor:
+        """Vertices [b, n, v, d] to faces as the coarse stack reads them [b, n, d]."""
+        return self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))
 
-    def first_input(self, text: Text) -> Tensor:
-        """[b, d] where the coarse stack starts: with the text in view from the first face on."""
+    def start(self, text: Text) -> Tensor:
+        """[b, d] what the coarse stack reads before the first face: the text, in view from the start."""
         last = text.mask.sum(1) - 1
         return self.start_face + self.text_start(text.tokens[torch.arange(len(last), device=last.device), last])
 
-    def plan_faces(self, states: Tensor) -> Tensor:
-        return self.plan(self.coarse_norm(states))
+    def plan_faces(self, x: Tensor, given: Tensor | None, text: list[TextMemory], memories: list[Memory] | None = None) -> Tensor:
+        """From the start and the faces so far [b, n + 1, d], the plan for the face after each [b, n + 1, d].
 
-    def read_out(self, x: Tensor) -> Tensor:
-        """Fine states [b, g, k, d] to logits [b, g, k, vocabulary]."""
-        return torch.einsum("b g k d, k d c -> b g k c", self.fine_norm(x), self.head)
+        given: [b] how many of the faces ahead belong to a given part; None for none.
+        """
+        ahead = torch.zeros_like(x[..., 0], dtype=torch.long)
+        if given is not None:
+            ahead = (torch.arange(x.shape[1], device=x.device) < given[:, None]).long()
+        x = self.coarse(rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d"), memories, text=text)
+        return self.plan(x.squeeze(2))
+
+    def before(self, vertices: Tensor) -> Tensor:
+        """For each of the vertices [b, n, v, d], the one before it, or the start, as the fine stack reads it."""
+        flat = rearrange(vertices, "b n v d -> b (n v) d")
+        flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
+        return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.config.vertices_per_face)
 
     # ---- generation: one step at a time
 
     def begin(self, text: Text, given: Tensor | None, capacity: int) -> DecodeState:
         """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass."""
-        c, batch, device = self.config, len(text.tokens), text.tokens.device
+        batch, device = len(text.tokens), text.tokens.device
         state = DecodeState(
-            coarse=[Memory(batch, c.heads, capacity + 1, c.dim // c.heads, device) for _ in self.coarse],
-            fine=[Memory(batch, c.fine_heads, (capacity + 1) * c.vertices_per_face, c.fine_dim // c.fine_heads, device) for _ in self.fine],
-            text=[block.text.project(text) for block in self.coarse],
-            start=self.first_input(text),
+            coarse=self.coarse.memories(batch, capacity + 1, device),
+            fine=self.fine.memories(batch, (capacity + 1) * self.config.vertices_per_face, device),
+            text=self.coarse.read(text),
+            table=self.table(),
             last_vertex=self.start_vertex.expand(batch, -1),
         )
+        x = self.start(text)[:, None]
         if given is None or not given.shape[1]:
-            self.step_coarse(state, state.start)
+            state.plan = self.plan_faces(x, None, state.text, state.coarse)[:, 0]
             return state
-        embedded = self.embed(self.symbols(given))
-        vertices = embedded.sum(3)
-        x = torch.cat([state.start[:, None], self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))], 1)
-        ahead = (torch.arange(x.shape[1], device=device) < given.shape[1]).long()
-        x = rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d")
-        for block, memory, words in zip(self.coarse, state.coarse, state.text, strict=True):
-            x = block(x, self.coarse_rotary, memory, text=words)
-        plan = self.plan_faces(x.squeeze(2))
-        state.plan = plan[:, -1]
-        flat = rearrange(vertices, "b n v d -> b (n v) d")
-        before = torch.cat([self.start_vertex.expand(batch, 1, -1), flat[:, :-1]], 1)
-        x = rearrange(self.last_vertex(before), "b (n v) d -> b n v d", v=c.vertices_per_face)
-        x = rearrange(x + self.slot_embedding[:, 0] + plan[:, :-1, None], "b n v d -> b (n v) 1 d")
-        for block, memory in zip(self.fine, state.fine, strict=True):
-            x = block(x, self.fine_rotary, memory)
-        state.last_vertex = flat[:, -1]
+        vertices = self.embed(self.symbols(given)).sum(3)
+        count = torch.full((batch,), given.shape[1], device=device)
+        plan = self.plan_faces(torch.cat([x, self.join(vertices)], 1), count, state.text, state.coarse)
+        x = self.before(vertices) + self.slot_embedding[:, 0] + plan[:, :-1, None]
+        self.fine(rearrange(x, "b n v d -> b (n v) 1 d"), state.fine)
+        state.plan, state.last_vertex = plan[:, -1], vertices[:, -1, -1]
         return state
-
-    def step_coarse(self, state: DecodeState, x: Tensor) -> None:
-        """Take the next coarse input [b, d] and plan the face after it."""
-        x = (x + self.given_embedding.weight[0])[:, None, None]
-        for block, memory, words in zip(self.coarse, state.coarse, state.text, strict=True):
-            x = block(x, self.coarse_rotary, memory, text=words)
-        state.plan = self.plan_faces(x[:, 0, 0])
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
         if level == 0:
             state.partial = torch.zeros_like(state.last_vertex)
         x = state.partial + self.last_vertex(state.last_vertex) + self.slot_embedding[vertex, level] + state.plan
-        x = x[:, None, None]
-        for block, memory in zip(self.fine, state.fine, strict=True):
-            x = block(x, self.fine_rotary, memory, remember=level == 0)
-        return self.fine_norm(x[:, 0, 0]) @ self.head[level]
+        x = self.fine(x[:, None, None], state.fine, remember=level == 0)
+        return x[:, 0, 0] @ self.head[level]
 
     def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
         """Take the symbols [b] drawn for that level of the present corner."""
-        table = self.code_embedding[level] + self.code_vectors[level] @ self.code_projection[level]
-        state.partial = state.partial + table[symbols]
+        state.partial = state.partial + state.table[level, symbols]
         if level == self.config.codes_per_vertex - 1:
             state.last_vertex = state.partial
 
     def finish_face(self, state: DecodeState, symbols: Tensor) -> None:
         """The face of symbols [b, v, k] is complete: plan the next one."""
-        vertices = self.embed(symbols).sum(2)
-        self.step_coarse(state, self.face_projection(rearrange(vertices, "b v d -> b (v d)")))
+        vertices = torch.stack([state.table[k, symbols[..., k]] for k in range(symbols.shape[-1])]).sum(0)
+        state.plan = self.plan_faces(self.join(vertices[:, None]), None, state.text, state.coarse)[:, 0]

@@ -12,7 +12,9 @@ from __future__ import annotations
 import argparse
 import itertools
 import re
+import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from tqdm import tqdm
 
 from core.checkpoint import save_checkpoint
 from core.conditioning import TextConfig, tokenize
+from core.decoding import Sampling
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.model import ModelConfig, TextToMesh
@@ -42,7 +45,7 @@ class TrainingConfig:
     data, validation: sets of codes. minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
     ema: decay of the averaged weights, which are the ones kept. text_dropout, given_share: as in training.data.dataset.batches.
-    transformer, text: fields of TransformerConfig and TextConfig that differ from their defaults.
+    transformer, text, sampling: fields of TransformerConfig, TextConfig and Sampling that differ from their defaults.
     """
 
     data: str
@@ -62,31 +65,22 @@ class TrainingConfig:
     save_every: float = 5
     transformer: dict[str, int] = field(default_factory=dict)
     text: dict[str, int] = field(default_factory=dict)
+    sampling: dict[str, float] = field(default_factory=dict)
 
 
-def train(config: TrainingConfig, out: Path) -> None:
-    """Train until the clock says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard) and `out`/checkpoint."""
+def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    """Train until `clock` (in seconds) says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard) and `out`/checkpoint."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     accelerator = Accelerator(mixed_precision=config.precision)
     data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
-    tokenizer = MeshDiscretizer()
-    vectors = tokenizer.code_vectors()
-    text = TextConfig(**config.text)
-    model_config = ModelConfig(
-        TransformerConfig(
-            tokenizer.codes_per_vertex, tokenizer.codebook_size, vectors.shape[-1], **{"text_width": text.width, **config.transformer}
-        ),
-        text,
-    )
-    model = TextToMesh(model_config, vectors)
+    vectors = MeshDiscretizer().code_vectors()
+    sizes = model_config(config, vectors)
+    model = TextToMesh(sizes, vectors).to(accelerator.device)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     wrapped, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
     progress = load_state(out / "state", model, average, optimizers)
     step, faces, elapsed = int(progress["step"]), int(progress["faces"]), progress["elapsed"]
-    writer = SummaryWriter(str(out / "log"), purge_step=step)
-    bar = tqdm(total=round(config.minutes * 60), initial=round(elapsed), unit="s", disable=not accelerator.is_local_main_process)
-    started, saved = time.monotonic() - elapsed, elapsed
     feed = batches(
         data,
         faces=config.batch_faces,
@@ -97,41 +91,51 @@ def train(config: TrainingConfig, out: Path) -> None:
         text_dropout=config.text_dropout,
         given_share=config.given_share,
     )
+    writer = SummaryWriter(str(out / "log"), purge_step=step)
+    bar = tqdm(total=round(config.minutes * 60), initial=round(elapsed), unit="s", disable=not accelerator.is_local_main_process)
+
+    def keep() -> None:
+        """Validate the averaged weights and write everything that is kept."""
+        held_out = validation_nats(model, average, validation, accelerator)
+        writer.add_scalar("validation/nats_a_face", held_out, step)
+        tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation {held_out:.3f} nats/face")
+        save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
+        save_checkpoint(out / "checkpoint", sizes, average, facts(config, data, faces, elapsed, held_out))
+
+    started, saved = clock() - elapsed, elapsed
     while elapsed < config.minutes * 60:
         batch = next(feed)
         rate = config.learning_rate * schedule(elapsed / 60 / config.minutes, config.warmup)
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = rate
         nats = face_nats(wrapped, batch, accelerator)
         accelerator.backward(nats)
         norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
         for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
         step += 1
         update_average(average, model, min(config.ema, step / (step + 10)))
         faces += int((batch.codes[..., 0] >= 0).sum()) * accelerator.num_processes
-        now = time.monotonic() - started
-        bar.update(round(now) - round(elapsed))
-        elapsed = now
+        bar.update(round(clock() - started) - round(elapsed))
+        elapsed = clock() - started
         if step % 20 == 0:
             for name, value in {"nats_a_face": nats.item(), "gradient": float(norm), "rate": rate, "faces": faces}.items():
                 writer.add_scalar(f"training/{name}", value, step)
             bar.set_postfix_str(f"step {step}, {faces / elapsed:.0f} faces/s, {nats.item():.2f} nats/face")
-        if elapsed - saved > config.save_every * 60 or elapsed >= config.minutes * 60:
+        if accelerator.is_main_process and elapsed - saved > config.save_every * 60:
             saved = elapsed
-            if accelerator.is_main_process:
-                current = {name: value.clone() for name, value in model.state_dict().items()}
-                model.load_state_dict(average)
-                held_out = evaluate(model, validation, accelerator)
-                model.load_state_dict(current)
-                writer.add_scalar("validation/nats_a_face", held_out, step)
-                tqdm.write(f"{elapsed / 60:6.1f} min  step {step}  {faces} faces  validation {held_out:.3f} nats/face")
-                save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
-                save_checkpoint(out / "checkpoint", model_config, average, facts(config, data, faces, elapsed, held_out))
-            accelerator.wait_for_everyone()
+            keep()
+    if accelerator.is_main_process:
+        keep()
     writer.close()
+
+
+def model_config(config: TrainingConfig, code_vectors: Tensor) -> ModelConfig:
+    """Sizes of the model for a tokenizer with these code vectors [codes a vertex, codebook, width]."""
+    text = TextConfig(**config.text)
+    codes, book, width = code_vectors.shape
+    return ModelConfig(TransformerConfig(codes, book, width, **{"text_width": text.width, **config.transformer}), text)
 
 
 def make_optimizers(model: TextToMesh, config: TrainingConfig) -> list[torch.optim.Optimizer]:
@@ -172,12 +176,13 @@ def update_average(average: dict[str, Tensor], model: TextToMesh, decay: float) 
 
 
 @torch.no_grad()
-def evaluate(model: TextToMesh, validation: CodeSet, accelerator: Accelerator) -> float:
-    """Nats a face on held-out meshes, with their text and nothing given."""
-    model.eval()
+def validation_nats(model: TextToMesh, average: dict[str, Tensor], validation: CodeSet, accelerator: Accelerator) -> float:
+    """Nats a face of the averaged weights on held-out meshes, with their text and nothing given. The model keeps its own weights."""
+    current = {name: value.clone() for name, value in model.state_dict().items()}
+    model.load_state_dict(average)
     feed = itertools.islice(batches(validation, faces=1000, seed=0), 8)
     results = [(face_nats(model, batch, accelerator).item(), int((batch.codes[..., 0] >= 0).sum())) for batch in feed]
-    model.train()
+    model.load_state_dict(current)
     return sum(nats * faces for nats, faces in results) / sum(faces for _, faces in results)
 
 
@@ -189,8 +194,16 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
         "tokenizer": "discretizer",
         "levels": MeshDiscretizer().levels,
         "domain": sorted(set(data.labels)),
+        "sampling": asdict(Sampling(**config.sampling)),
         "nouns": sorted({name.split()[-1] for name in names | set(data.labels)}),
-        "training": {**asdict(config), "meshes": len(data), "faces_seen": faces, "minutes_taken": round(elapsed / 60, 1), "validation_nats_a_face": held_out},
+        "training": {
+            **asdict(config),
+            "meshes": len(data),
+            "faces_seen": faces,
+            "minutes_taken": round(elapsed / 60, 1),
+            "validation_nats_a_face": round(held_out, 4),
+            "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+        },
     }
 
 

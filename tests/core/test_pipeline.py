@@ -70,7 +70,7 @@ def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(mode
     result = model.run(Request("a chair", max_faces=3))[0]
     assert not result.ended
     assert result.rejected == ATTEMPTS - 1
-    assert "cut off at 3 faces" in result.note
+    assert "stopped at 3 faces" in result.note
 
 
 def test_new_faces_are_neither_repeated_nor_folded(model: MeshGPT) -> None:

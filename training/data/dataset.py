@@ -32,7 +32,10 @@ POOL = 32  # batches whose meshes are sorted by length together
 
 @dataclass(frozen=True)
 class CodeSet:
-    """codes: [faces of all meshes, codes a face] int16. starts: [meshes + 1] where each mesh's faces begin. captions, labels: a mesh each."""
+    """Meshes as codes. codes: [faces of all meshes, codes a face] int16. starts: [meshes + 1] where the faces of each begin.
+
+    captions, labels: of each mesh.
+    """
 
     codes: NDArray[np.int16]
     starts: IntArray
@@ -90,7 +93,15 @@ def build_chunk(family: str, seeds: range) -> list[tuple[NDArray[np.int16], list
 
 
 def batches(
-    data: CodeSet, *, faces: int, seed: int, start: int = 0, rank: int = 0, ranks: int = 1, text_dropout: float = 0.0, given_share: float = 0.0
+    data: CodeSet,
+    *,
+    faces: int,
+    seed: int,
+    start: int = 0,
+    rank: int = 0,
+    ranks: int = 1,
+    text_dropout: float = 0.0,
+    given_share: float = 0.0,
 ) -> Iterator[Batch]:
     """Endless batches of about `faces` faces each, from step `start` on; process `rank` of `ranks` gets its own.
 
