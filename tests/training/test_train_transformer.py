@@ -1,0 +1,89 @@
+"""A small training run: it learns, it goes on after a kill as if nothing had happened, and what it leaves can be used."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from core.errors import MeshGPTError
+from core.pipeline import MeshGPT
+from training.data.dataset import build
+from training.train_transformer import read_config, schedule, train
+
+STEPS = 24
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    build(["stool"], range(12), 60, 1).save(folder / "train.npz")
+    build(["stool"], range(1_000_000, 1_000_004), 60, 1).save(folder / "validation.npz")
+    values = {
+        "data": str(folder / "train.npz"),
+        "validation": str(folder / "validation.npz"),
+        "minutes": STEPS / 60,  # the tests' clock ticks a second a step
+        "save_every": 8 / 60,
+        "batch_faces": 120,
+        "precision": "no",
+        "transformer": {"dim": 32, "depth": 1, "heads": 2, "fine_dim": 32, "fine_depth": 1, "fine_heads": 2, "max_faces": 64},
+        "text": {"width": 16, "layers": 1, "heads": 2},
+    }
+    (folder / "small.yaml").write_text(yaml.safe_dump(values))
+    return folder / "small.yaml"
+
+
+def ticking(until: float = float("inf")) -> Callable[[], float]:
+    """A clock that gains half a second whenever it is asked, which is twice a step, and dies at `until`."""
+    ticks = itertools.count()
+
+    def clock() -> float:
+        now = next(ticks) / 2
+        if now >= until:
+            raise KeyboardInterrupt
+        return now
+
+    return clock
+
+
+def test_a_killed_run_goes_on_as_if_it_had_never_stopped(settings: Path, tmp_path: Path) -> None:
+    config = read_config(settings, [])
+    train(config, tmp_path / "whole", ticking())
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "killed", ticking(until=13))
+    train(config, tmp_path / "killed", ticking())
+    for name in ("model", "average"):
+        whole, resumed = (load_file(tmp_path / run / "state" / f"{name}.safetensors") for run in ("whole", "killed"))
+        for key, value in whole.items():
+            torch.testing.assert_close(resumed[key], value, atol=0, rtol=0)
+
+
+def test_it_learns_and_leaves_a_checkpoint_that_makes_meshes(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(read_config(settings, ["minutes=1", "ema=0.9"]), tmp_path, ticking())
+    losses = [float(found) for found in re.findall(r"validation ([\d.]+) nats", capsys.readouterr().out)]
+    assert losses[-1] < 0.93 * losses[0]
+    model = MeshGPT.from_pretrained(tmp_path / "checkpoint", "cpu")
+    assert model.info()["domain"] == ["stool"]
+    assert len(model.generate("a stool", max_faces=4)[0].faces) > 0
+    assert any(path.name.startswith("events") for path in (tmp_path / "log").iterdir())
+
+
+def test_overrides_reach_their_setting_and_unknown_ones_are_refused(settings: Path) -> None:
+    config = read_config(settings, ["learning_rate=0.5", "transformer.depth=7"])
+    assert (config.learning_rate, config.transformer["depth"], config.transformer["dim"]) == (0.5, 7, 32)
+    with pytest.raises(MeshGPTError, match="no setting colour"):
+        read_config(settings, ["colour=blue"])
+
+
+def test_the_rate_rises_and_falls() -> None:
+    rates = [schedule(i / 100, warmup=0.1) for i in range(101)]
+    assert rates[10] == pytest.approx(1.0)
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.02)
