@@ -17,13 +17,13 @@ bpy: Any = importlib.import_module("bpy")  # Any: its stubs hold every value to 
 CLAY = (0.75, 0.30, 0.14, 1.0)
 INK = (0.055, 0.03, 0.025, 1.0)
 FLOOR = (0.90, 0.885, 0.86, 1.0)
-LIGHTS = (  # azimuth and elevation in degrees, size and distance in sizes of the object, watts at a metre
-    (-75, 40, 1.6, 2.6, 23),
-    (30, 25, 2.2, 3.2, 1.5),
-    (150, 50, 1.5, 2.8, 12),
+LIGHTS = (  # azimuth and elevation in degrees, softness in degrees, strength
+    (-75, 42, 25, 1.9),
+    (40, 25, 60, 0.25),
+    (150, 50, 40, 0.9),
 )
 AZIMUTH, ELEVATION, LENS, MARGIN = -32, 24, 75, 1.22
-LINE = 0.0035  # width of an edge, in sizes of the object
+LINE = 0.0045  # width of an edge, in sizes of the object
 SAMPLES = 10
 
 
@@ -46,7 +46,7 @@ def render(objects: Sequence[Any], path: Path, size: int = 512) -> None:
         for obj in objects:
             picture(scene, obj, to_unit)
         add_floor(scene)
-        add_lights(scene, (low[2] - high[2]) / extent / -2)
+        add_lights(scene)
         add_camera(scene, (corners @ np.array(to_unit)[:3, :3].T) + np.array(to_unit.translation))
         use_cycles(scene, size)
         scene.render.filepath = str(path.absolute())
@@ -95,11 +95,11 @@ def add_floor(scene: Any) -> None:
     background["Color"].default_value, background["Strength"].default_value = (0.93, 0.95, 1.0, 1.0), 0.33
 
 
-def add_lights(scene: Any, middle: float) -> None:
-    for azimuth, elevation, size, distance, power in LIGHTS:
-        light = bpy.data.lights.new("Light", "AREA")
-        light.shape, light.size, light.energy = "DISK", size, power * distance**2 / 4
-        look(scene, light, azimuth, elevation, distance, Vector((0, 0, middle)))
+def add_lights(scene: Any) -> None:
+    for azimuth, elevation, softness, strength in LIGHTS:
+        light = bpy.data.lights.new("Light", "SUN")
+        light.angle, light.energy = math.radians(softness), strength
+        look(scene, light, azimuth, elevation)
 
 
 def add_camera(scene: Any, corners: NDArray[np.float64]) -> None:
@@ -107,7 +107,7 @@ def add_camera(scene: Any, corners: NDArray[np.float64]) -> None:
     camera = bpy.data.cameras.new("Camera")
     camera.lens, camera.clip_end = LENS, 200
     slope = camera.sensor_width / 2 / LENS / MARGIN
-    turn = np.array(look(scene, camera, AZIMUTH, ELEVATION, 0, Vector()).to_3x3())
+    turn = np.array(look(scene, camera, AZIMUTH, ELEVATION).to_3x3())
     across, up, back = (corners @ turn).T
     # at distance d along the view, |x - cx| <= slope * (d - back) for all corners, and the same for y
     reach = [(axis + slope * back).max() - (axis - slope * back).min() for axis in (across, up)]
@@ -117,11 +117,11 @@ def add_camera(scene: Any, corners: NDArray[np.float64]) -> None:
     scene.camera.location = place.tolist()
 
 
-def look(scene: Any, data: Any, azimuth: float, elevation: float, distance: float, target: Vector) -> Matrix:
-    """Put a light or a camera into the scene that looks at the target from there; returns its rotation. Azimuth 0 is the front."""
+def look(scene: Any, data: Any, azimuth: float, elevation: float) -> Matrix:
+    """Put a light or a camera into the scene that looks at the middle from there; returns its rotation. Azimuth 0 is the front."""
     rotation = Matrix.Rotation(math.radians(azimuth), 4, "Z") @ Matrix.Rotation(math.radians(90 - elevation), 4, "X")
     made = bpy.data.objects.new(data.name, data)
-    made.matrix_world = Matrix.Translation(target) @ rotation @ Matrix.Translation((0, 0, distance))
+    made.matrix_world = rotation
     scene.collection.objects.link(made)
     return rotation
 
