@@ -4,7 +4,7 @@ PROMPT ?= a round wooden table
 SEED ?= 0
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint addon gallery train
+.PHONY: demo test test-fast lint addon gallery bench train
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -29,6 +29,9 @@ addon: .venv/ready
 
 gallery: addon
 	$(BIN)/python demo/gallery.py --out docs/gallery.png
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.generation
 
 train: .venv/ready data/train.npz data/validation.npz
 	$(BIN)/accelerate launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default

@@ -31,6 +31,7 @@ __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
 ATTEMPTS = 4  # samples drawn for a variant before the last one is shown as it is
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
+STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 PLACEMENT_SCALES = (1.0, 0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
 
 
@@ -312,7 +313,7 @@ def is_sound(mesh: Mesh | None, prefix: Prefix | None) -> bool:
         return False
     report = mesh.report()
     open_before = prefix.mesh.report().boundary_edges if prefix else 0
-    return report.degenerate == 0 and report.boundary_edges <= max(OPEN_EDGES * report.edges, open_before)
+    return report.degenerate == 0 and report.boundary_edges <= max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
 
 
 def repeat_rows(texts: list[Text], rows: int) -> Text:
