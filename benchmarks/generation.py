@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from core import Mesh, MeshGPT
+from core.mesh import FloatArray
 from core.pipeline import Request
 from core.worker import set_threads
 
@@ -35,7 +36,8 @@ def main() -> None:
     rows = measure(options.model)
     table = "\n".join(["| what | figure |", "|---|---|", *(f"| {what} | {value:.4g} {unit} |" for what, (value, unit) in rows.items())])
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.with_suffix(".json").write_text(json.dumps({what: {"value": v, "unit": u} for what, (v, u) in rows.items()}, indent=1) + "\n")
+    figures = {what: {"value": value, "unit": unit} for what, (value, unit) in rows.items()}
+    options.out.with_suffix(".json").write_text(json.dumps(figures, indent=1) + "\n")
     options.out.with_suffix(".md").write_text(table + "\n")
     print(table)
 
@@ -75,7 +77,7 @@ def speed(model: MeshGPT, variants: int, guidance: float) -> tuple[float, float]
     """Faces a second over all prompts, rejected samples counted too, and the median seconds to the first face."""
     faces, seconds, firsts = 0, 0.0, []
 
-    def count(variant: int, start: int, coordinates: np.ndarray) -> None:
+    def count(variant: int, start: int, coordinates: FloatArray) -> None:
         nonlocal faces
         faces += len(coordinates)
 
