@@ -69,11 +69,18 @@ def place() -> Place:
     packages = HERE if (HERE / "core").is_dir() else HERE.parent
     chosen = preferences()
     fake = os.environ.get("MESHGPT_FAKE") == "1"
-    python = os.environ.get("MESHGPT_PYTHON") or (chosen and bpy.path.abspath(chosen.python)) or sys.executable
-    model = Path(bpy.path.abspath(chosen.model)) if chosen and chosen.model else packages / "models" / "default"
+    python: str = os.environ.get("MESHGPT_PYTHON") or (chosen and chosen.python) or sys.executable
+    if Path(python).name != python:  # else it is one to be found on the path
+        python = full_path(python)
+    model = Path(full_path(chosen.model)) if chosen and chosen.model else packages / "models" / "default"
     if not fake and not (model / "config.json").is_file():
         raise AddonError(f"there is no model in {model}", f"choose a model folder in {PREFERENCES}")
     return Place(python, packages, None if fake else model, chosen.device if chosen else "auto", user_folder() / "worker.log")
+
+
+def full_path(path: str) -> str:
+    """The path from the root of the disk on, for the worker works in another folder; links are kept, for an environment's Python is one."""
+    return str(os.path.abspath(bpy.path.abspath(os.path.expanduser(path))))
 
 
 def preferences() -> Any:
@@ -187,7 +194,7 @@ class Worker:
             if message.get("type") == "ready":
                 self.ready = message
             elif message.get("type") == "error" and not message.get("id"):
-                raise AddonError(message["message"], message.get("hint") or f"look at the log ({self.place.log})")
+                raise self.refusal(message)
             elif message:
                 if message.get("type") in ("done", "cancelled", "error") and message.get("id") == self.request:
                     self.request = None
@@ -222,6 +229,16 @@ class Worker:
                 return
             del self.outgoing[:sent]
 
+    def refusal(self, message: Message) -> AddonError:
+        """Why the worker cannot start, in its own words; it ends by itself then."""
+        if not self.ready:
+            self.stop()
+        missing = message.get("code") == "bad_installation"
+        return AddonError(message["message"], self.how_to_install() if missing else message["hint"])
+
+    def how_to_install(self) -> str:
+        return f'run "{self.place.python}" -m pip install {" ".join(PACKAGES)}, or name another Python in {PREFERENCES}'
+
     def obituary(self) -> AddonError:
         """Why the worker has ended, as far as can be seen from here."""
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -229,11 +246,7 @@ class Worker:
         self.stop()
         tail = read_from(self.place.log, self.log_start)
         if missing := re.search(r"No module named '([\w.]+)'", tail):
-            needed = " ".join(PACKAGES)
-            return AddonError(
-                f"{self.place.python} lacks the package {missing[1]}",
-                f'run "{self.place.python}" -m pip install {needed}, or name another Python in {PREFERENCES}',
-            )
+            return AddonError(f"{self.place.python} lacks the package {missing[1]}", self.how_to_install())
         if not self.ready:
             return AddonError("the worker ended before it was ready", f"look at the log ({self.place.log})")
         return AddonError(

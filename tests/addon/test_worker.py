@@ -199,9 +199,18 @@ def test_what_a_package_prints_does_not_disturb(settings, python):
 
 def test_a_worker_that_explains_itself_is_quoted(settings, python):
     error = '{"type":"error","id":null,"code":"no_device","message":"there is no NVIDIA card","hint":"choose another device"}'
-    python(f"echo '{error}'; exec sleep 9")
+    python(f"echo '{error}'; sleep 0.2")
 
-    with pytest.raises(RuntimeError, match=r"There is no NVIDIA card\. Choose another device\."):
+    for _ in range(2):  # the second time it may still be on its way out
+        with pytest.raises(RuntimeError, match=r"There is no NVIDIA card\. Choose another device\."):
+            bpy.ops.meshgpt.generate()
+
+
+def test_a_worker_that_misses_a_package_names_the_command_that_installs_it(settings, python):
+    error = '{"type":"error","id":null,"code":"bad_installation","message":"torch cannot be imported","hint":"install it"}'
+    python(f"echo '{error}'")
+
+    with pytest.raises(RuntimeError, match=r"Torch cannot be imported\. Run .* -m pip install torch"):
         bpy.ops.meshgpt.generate()
 
 
@@ -226,6 +235,25 @@ def test_the_preferences_choose_python_model_and_device(addon, preferences, monk
     assert command[:4] == ["/opt/python", "-m", "core", "serve"]
     assert command[command.index("--model") + 1] == str(tmp_path)
     assert command[command.index("--device") + 1] == "cpu"
+
+
+def test_paths_relative_to_where_blender_was_started_are_found(addon, preferences, monkeypatch, tmp_path):
+    monkeypatch.delenv("MESHGPT_FAKE")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").touch()
+    preferences.python, preferences.model = "environment/bin/python", "model"
+
+    place = addon.runtime.place()
+
+    assert place.python == str(tmp_path / "environment" / "bin" / "python")
+    assert place.model == tmp_path / "model"
+
+
+def test_a_bare_name_of_a_python_is_left_to_the_path(addon, preferences):
+    preferences.python = "python3.11"
+
+    assert addon.runtime.place().python == "python3.11"
 
 
 def test_by_default_the_worker_runs_on_blenders_python(addon):
