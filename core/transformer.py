@@ -78,8 +78,11 @@ class Memory:
 TextMemory = tuple[Tensor, Tensor, Tensor]  # keys and values [b, h, t, d / h], mask [b, 1, 1, t]
 
 
+Angles = tuple[Tensor, Tensor]  # cosines and signed sines [g, d / h]
+
+
 class Rotary(nn.Module):
-    """Rotary position embedding (Su et al. 2021) for `positions` places and heads of width `width`."""
+    """Rotary position embedding (Su et al. 2021): angles for `positions` places and heads of width `width`."""
 
     def __init__(self, width: int, positions: int) -> None:
         super().__init__()
@@ -87,14 +90,18 @@ class Rotary(nn.Module):
         angle = torch.arange(positions)[:, None] * frequency
         self.cos: Tensor
         self.sin: Tensor
-        self.register_buffer("cos", angle.cos(), persistent=False)
-        self.register_buffer("sin", angle.sin(), persistent=False)
+        self.register_buffer("cos", torch.cat([angle.cos(), angle.cos()], 1), persistent=False)
+        self.register_buffer("sin", torch.cat([-angle.sin(), angle.sin()], 1), persistent=False)
 
-    def forward(self, x: Tensor, start: int) -> Tensor:
-        """x: [..., g, width], the first of them at position `start`."""
-        cos, sin = (table[start : start + x.shape[-2]].to(x.dtype) for table in (self.cos, self.sin))
-        left, right = x.chunk(2, -1)
-        return torch.cat([left * cos - right * sin, right * cos + left * sin], -1)
+    def forward(self, start: int, count: int) -> Angles:
+        """Those of `count` positions from `start` on."""
+        return self.cos[start : start + count], self.sin[start : start + count]
+
+
+def rotate(x: Tensor, angles: Angles) -> Tensor:
+    """x: [..., g, d / h]."""
+    cos, sin = angles
+    return x * cos.to(x.dtype) + x.roll(x.shape[-1] // 2, -1) * sin.to(x.dtype)
 
 
 class SelfAttention(nn.Module):
@@ -111,28 +118,30 @@ class SelfAttention(nn.Module):
         self.key_value = nn.Linear(dim, 2 * dim, bias=False)
         self.out = nn.Linear(dim, dim, bias=False)
 
-    def forward(self, x: Tensor, rotary: Rotary, memory: Memory | None, remember: bool) -> Tensor:
-        """x: [b, g, k, d]. With a memory: either it is empty, or g is 1. remember: whether x holds the first positions of its groups."""
-        start = 0 if memory is None else memory.length - (not remember)
-        query = rotary(rearrange(self.query(x), "b g k (h d) -> b h k g d", h=self.heads), start)
-        if remember:
-            keys, values = rearrange(self.key_value(x[:, :, 0]), "b g (two h d) -> two b h g d", two=2, h=self.heads)
-            keys = rotary(keys, start)
-            if memory is not None:
-                memory.append(keys, values)
-        if memory is not None and x.shape[1] == 1:
-            keys, values = memory.read()
-            out = F.scaled_dot_product_attention(query[:, :, :, 0], keys, values)
-            return self.out(rearrange(out, "b h k d -> b 1 k (h d)"))
+    def forward(self, x: Tensor, angles: Angles, memory: Memory | None) -> Tensor:
+        """All groups at once; a memory, empty so far, takes what is remembered of them."""
         k = x.shape[2]
-        query = rearrange(query, "b h k g d -> (b k) h g d")
+        query = rotate(rearrange(self.query(x), "b g k (h d) -> (b k) h g d", h=self.heads), angles)
+        keys, values = rearrange(self.key_value(x[:, :, 0]), "b g (two h d) -> two b h g d", two=2, h=self.heads)
+        keys = rotate(keys, angles)
+        if memory is not None:
+            memory.append(keys, values)
         keys, values = (repeat(t, "b h g d -> (b k) h g d", k=k) for t in (keys, values))
         out = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
         return self.out(rearrange(out, "(b k) h g d -> b g k (h d)", k=k))
 
+    def step(self, x: Tensor, angles: Angles, memory: Memory, remember: bool) -> Tensor:
+        """One position [b, d] of the group at hand; remember: whether it is the group's first."""
+        shape = len(x), self.heads, 1, -1
+        query = rotate(self.query(x).view(shape), angles)
+        if remember:
+            keys, values = self.key_value(x).chunk(2, -1)
+            memory.append(rotate(keys.view(shape), angles), values.view(shape))
+        return self.out(F.scaled_dot_product_attention(query, *memory.read()).view(x.shape))
+
 
 class CrossAttention(nn.Module):
-    """Attention from faces [b, n, 1, d] to text tokens."""
+    """Attention from faces [b, n, d] to text tokens."""
 
     def __init__(self, dim: int, heads: int, text_width: int) -> None:
         super().__init__()
@@ -148,13 +157,13 @@ class CrossAttention(nn.Module):
 
     def forward(self, x: Tensor, text: TextMemory) -> Tensor:
         keys, values, mask = text
-        query = rearrange(self.query(x), "b n 1 (h d) -> b h n d", h=self.heads)
+        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        return self.out(rearrange(out, "b h n d -> b n 1 (h d)"))
+        return self.out(out.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
-    """Pre-normalised self-attention, text if there is any, feed-forward."""
+    """Pre-normalised self-attention, text if there is any, feed-forward. `step` is `forward` for one position [b, d]."""
 
     def __init__(self, dim: int, heads: int, text_width: int | None = None) -> None:
         super().__init__()
@@ -165,17 +174,16 @@ class Block(nn.Module):
             self.text = CrossAttention(dim, heads, text_width)
         self.feed = nn.Sequential(nn.Linear(dim, 4 * dim, bias=False), nn.GELU(), nn.Linear(4 * dim, dim, bias=False))
 
-    def forward(
-        self,
-        x: Tensor,
-        rotary: Rotary,
-        memory: Memory | None = None,
-        remember: bool = True,
-        text: TextMemory | None = None,
-    ) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rotary, memory, remember)
+    def forward(self, x: Tensor, angles: Angles, memory: Memory | None, text: TextMemory | None) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), angles, memory)
         if text is not None:
-            x = x + self.text(self.text_norm(x), text)
+            x = x + self.text(self.text_norm(x.squeeze(2)), text).unsqueeze(2)
+        return x + self.feed(self.feed_norm(x))
+
+    def step(self, x: Tensor, angles: Angles, memory: Memory, text: TextMemory | None, remember: bool) -> Tensor:
+        x = x + self.attention.step(self.attention_norm(x), angles, memory, remember)
+        if text is not None:
+            x = x + self.text(self.text_norm(x).unsqueeze(1), text).squeeze(1)
         return x + self.feed(self.feed_norm(x))
 
 
@@ -198,12 +206,18 @@ class Stack(nn.Module):
         width = attention.query.out_features // attention.heads
         return [Memory(batch, attention.heads, capacity, width, device) for _ in self.blocks]
 
-    def forward(
-        self, x: Tensor, memories: list[Memory] | None = None, remember: bool = True, text: list[TextMemory] | None = None
-    ) -> Tensor:
-        """x: [b, g, k, d]; as in SelfAttention.forward."""
+    def forward(self, x: Tensor, memories: list[Memory] | None = None, text: list[TextMemory] | None = None) -> Tensor:
+        """All groups [b, g, k, d] at once; memories, empty so far, take what is remembered of them."""
+        angles = self.rotary(0, x.shape[1])
         for i, block in enumerate(self.blocks):
-            x = block(x, self.rotary, memories[i] if memories else None, remember, text[i] if text else None)
+            x = block(x, angles, memories[i] if memories else None, text[i] if text else None)
+        return self.norm(x)
+
+    def step(self, x: Tensor, memories: list[Memory], text: list[TextMemory] | None = None, remember: bool = True) -> Tensor:
+        """One position [b, d], the first of the next group or, if it is not to be remembered, a later one of the group at hand."""
+        angles = self.rotary(memories[0].length - (not remember), 1)
+        for i, block in enumerate(self.blocks):
+            x = block.step(x, angles, memories[i], text[i] if text else None, remember)
         return self.norm(x)
 
 
@@ -213,6 +227,7 @@ class DecodeState:
 
     coarse, fine: the memories of both stacks. text: what the coarse one keeps of the text. table: embeddings [k, vocabulary, d].
     last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. plan: for the face at hand [b, d].
+    ground: what all codes of this vertex start from [b, d].
     """
 
     coarse: list[Memory]
@@ -222,6 +237,7 @@ class DecodeState:
     last_vertex: Tensor
     partial: Tensor = field(init=False)
     plan: Tensor = field(init=False)
+    ground: Tensor = field(init=False)
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch."""
@@ -336,7 +352,7 @@ class MeshTransformer(nn.Module):
         ahead = torch.zeros_like(x[..., 0], dtype=torch.long)
         if given is not None:
             ahead = (torch.arange(x.shape[1], device=x.device) < given[:, None]).long()
-        x = self.coarse(rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d"), memories, text=text)
+        x = self.coarse(rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d"), memories, text)
         return self.plan(x.squeeze(2))
 
     def before(self, vertices: Tensor) -> Tensor:
@@ -373,9 +389,9 @@ class MeshTransformer(nn.Module):
         """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
         if level == 0:
             state.partial = torch.zeros_like(state.last_vertex)
-        x = state.partial + self.last_vertex(state.last_vertex) + self.slot_embedding[vertex, level] + state.plan
-        x = self.fine(x[:, None, None], state.fine, remember=level == 0)
-        return x[:, 0, 0] @ self.head[level]
+            state.ground = state.plan + self.last_vertex(state.last_vertex)
+        x = state.ground + state.partial + self.slot_embedding[vertex, level]
+        return self.fine.step(x, state.fine, remember=level == 0) @ self.head[level]
 
     def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
         """Take the symbols [b] drawn for that level of the present corner."""
@@ -386,4 +402,5 @@ class MeshTransformer(nn.Module):
     def finish_face(self, state: DecodeState, symbols: Tensor) -> None:
         """The face of symbols [b, v, k] is complete: plan the next one."""
         vertices = torch.stack([state.table[k, symbols[..., k]] for k in range(symbols.shape[-1])]).sum(0)
-        state.plan = self.plan_faces(self.join(vertices[:, None]), None, state.text, state.coarse)[:, 0]
+        x = self.face_projection(vertices.flatten(1)) + self.given_embedding.weight[0]
+        state.plan = self.plan(self.coarse.step(x, state.coarse, state.text))
