@@ -16,7 +16,17 @@ from core.transformer import TransformerConfig
 TEXT = TextConfig(width=16, layers=1, heads=2)
 SMALL = ModelConfig(
     TransformerConfig(
-        codes_per_vertex=3, codebook_size=17, code_width=32, dim=32, depth=1, heads=2, fine_dim=24, fine_depth=1, fine_heads=2, text_width=16, max_faces=40
+        codes_per_vertex=3,
+        codebook_size=17,
+        code_width=32,
+        dim=32,
+        depth=1,
+        heads=2,
+        fine_dim=24,
+        fine_depth=1,
+        fine_heads=2,
+        text_width=16,
+        max_faces=40,
     ),
     TEXT,
 )

@@ -15,7 +15,7 @@ from core.pipeline import MeshGPT
 from tests.core.conftest import FACTS, SMALL
 
 
-@pytest.fixture()
+@pytest.fixture
 def copy(checkpoint: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(checkpoint, tmp_path / "model"))
 

@@ -11,11 +11,21 @@ from core.transformer import IGNORE, MeshTransformer, TransformerConfig
 
 BOOK = 11
 CONFIG = TransformerConfig(
-    codes_per_vertex=3, codebook_size=BOOK, code_width=8, dim=32, depth=2, heads=2, fine_dim=24, fine_depth=2, fine_heads=2, text_width=16, max_faces=20
+    codes_per_vertex=3,
+    codebook_size=BOOK,
+    code_width=8,
+    dim=32,
+    depth=2,
+    heads=2,
+    fine_dim=24,
+    fine_depth=2,
+    fine_heads=2,
+    text_width=16,
+    max_faces=20,
 )
 
 
-@pytest.fixture()
+@pytest.fixture
 def transformer() -> MeshTransformer:
     torch.manual_seed(0)
     model = MeshTransformer(CONFIG, torch.randn(3, BOOK, 8)).eval()
