@@ -18,7 +18,7 @@ from core.grammar import CodeGrammar
 from core.mesh import IntArray
 from core.transformer import MeshTransformer
 
-OnFace = Callable[[int, IntArray], None]  # row, codes of the face
+OnFace = Callable[[int], None]  # the row that has a new face
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def decode(
             if place not in stuck:
                 rows[i].faces.append(rows[i].grammar.previous)
                 if on_face:
-                    on_face(i, np.array(rows[i].grammar.previous))
+                    on_face(i)
         if should_stop and should_stop():
             return False
         kept = [place for place, i in enumerate(active) if place not in stuck and len(rows[i].faces) < max_faces]

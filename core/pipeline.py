@@ -21,10 +21,10 @@ from torch import Tensor
 from core.checkpoint import read_config, read_weights
 from core.conditioning import Text, TextTower, tokenize
 from core.decoding import Row, Sampling, decode
-from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
-from core.mesh import FloatArray, Frame, IntArray, Mesh
+from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
+from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer import MeshTransformer
 
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
@@ -32,6 +32,7 @@ __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 ATTEMPTS = 4  # samples drawn for a variant before the last one is shown as it is
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
+CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
 PLACEMENT_SCALES = (1.0, 0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
 
 
@@ -50,9 +51,11 @@ class Draft:
 class MeshGPT:
     """A checkpoint, ready to make meshes. Load one with `from_pretrained`."""
 
-    def __init__(self, transformer: MeshTransformer, text_weights: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    def __init__(
+        self, transformer: MeshTransformer, tokenizer: Tokenizer, text_weights: dict[str, Tensor], facts: dict[str, Any]
+    ) -> None:
         self.transformer = transformer
-        self.tokenizer = MeshDiscretizer(facts["levels"])
+        self.tokenizer = tokenizer
         self.facts = facts
         self.text_weights = text_weights
 
@@ -66,11 +69,12 @@ class MeshGPT:
         place = pick_device(device)
         config, facts = read_config(folder)
         weights = read_weights(folder, facts["shards"])
-        parts: dict[str, dict[str, Tensor]] = {"text": {}, "transformer": {}}
+        parts: dict[str, dict[str, Tensor]] = {"text": {}, "transformer": {}, "tokenizer": {}}
         for name, weight in weights.items():
             part, _, rest = name.partition(".")
             parts[part][rest] = weight
-        transformer = MeshTransformer(config.transformer, MeshDiscretizer(facts["levels"]).code_vectors())
+        tokenizer = make_tokenizer(facts["tokenizer"], facts["levels"], parts["tokenizer"])
+        transformer = MeshTransformer(config.transformer, tokenizer.code_vectors())
         try:
             transformer.load_state_dict(parts["transformer"])
         except RuntimeError as error:
@@ -78,7 +82,7 @@ class MeshGPT:
                 f"the weights in {folder} do not fit its config.json", hint="copy or download the model again", code="bad_checkpoint"
             ) from error
         facts["text_config"] = config.text
-        return cls(transformer.to(place).eval(), parts["text"], facts)
+        return cls(transformer.to(place).eval(), tokenizer, parts["text"], facts)
 
     @property
     def device(self) -> torch.device:
@@ -97,7 +101,7 @@ class MeshGPT:
         return {
             "name": self.facts["name"],
             "parameters": parameters,
-            "tokenizer": self.facts["tokenizer"],
+            "tokenizer": type(self.tokenizer).__name__,
             "levels": self.facts["levels"],
             "max_faces": self.transformer.config.max_faces,
             "domain": self.facts["domain"],
@@ -159,12 +163,12 @@ class MeshGPT:
                 draft.row = self.row(request, prefix, draft.variant, attempt)
                 draft.rejected += 1
 
-            def show(row: int, codes: IntArray, pending: list[Draft] = pending) -> None:
+            def show(row: int, pending: list[Draft] = pending) -> None:
                 draft = pending[row]
                 draft.first_face = draft.first_face or time.monotonic() - started
                 if on_faces:
                     before = len(draft.row.faces) - 1 + (len(prefix.mesh.faces) if prefix else 0)
-                    on_faces(draft.variant, before, self.coordinates(codes[None], prefix))
+                    on_faces(draft.variant, before, self.coordinates(draft.row.faces[-CONTEXT:], prefix)[-1:])
 
             finished = decode(
                 self.transformer,
@@ -221,18 +225,20 @@ class MeshGPT:
         texts = [text.strip(), ""] if guided else [text.strip()]
         return [self.text_tower(tokenize([t], self.text_tower.config.context).to(self.device)) for t in texts]
 
-    def coordinates(self, codes: IntArray, prefix: Prefix | None) -> FloatArray:
+    def coordinates(self, faces: list[list[int]], prefix: Prefix | None) -> FloatArray:
         """[n, 4, 3] where faces of codes stand: in the unit box, or in the coordinates of the mesh that is being completed."""
-        coordinates = self.tokenizer.decode(codes)
+        coordinates = self.tokenizer.decode(np.array(faces, np.int64).reshape(-1, self.tokenizer.codes_per_face))
         if prefix is None:
             return coordinates
         world = prefix.frame.to_world(coordinates)
-        for corner, code in zip(world.reshape(-1, 3), codes.reshape(-1, self.tokenizer.codes_per_vertex).tolist(), strict=True):
-            corner[:] = prefix.vertices.get(tuple(code), corner)
+        grid = quantise(np.nan_to_num(coordinates), self.tokenizer.levels)
+        for corner, point in zip(world.reshape(-1, 3), grid.reshape(-1, 3).tolist(), strict=True):
+            if not np.isnan(corner[0]):
+                corner[:] = prefix.vertices.get(tuple(point), corner)
         return world
 
     def build(self, row: Row, prefix: Prefix | None) -> Mesh:
-        new = self.coordinates(np.array(row.faces, np.int64).reshape(-1, self.tokenizer.codes_per_face), prefix)
+        new = self.coordinates(row.faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
         return Mesh.from_face_coordinates(np.concatenate([given, new]))
 
@@ -286,12 +292,12 @@ class MeshGPT:
 
 
 class Prefix:
-    """A given part, placed. codes: its faces. vertices: its own coordinates by grid code, so that new faces join it exactly."""
+    """A given part, placed. codes: its faces. vertices: its own coordinates by grid point, so that new faces join it exactly."""
 
-    def __init__(self, tokenizer: MeshDiscretizer, mesh: Mesh, frame: Frame) -> None:
+    def __init__(self, tokenizer: Tokenizer, mesh: Mesh, frame: Frame) -> None:
         self.mesh, self.frame = mesh, frame
         self.codes = tokenizer.encode(mesh, frame)
-        grid = np.rint((frame.to_unit(mesh.vertices) - [-0.5, -0.5, 0]) * (tokenizer.levels - 1)).astype(int)[:, ::-1]
+        grid = quantise(frame.to_unit(mesh.vertices), tokenizer.levels)
         self.vertices = dict(zip(map(tuple, grid.tolist()), mesh.vertices, strict=True))
 
 
