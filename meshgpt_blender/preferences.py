@@ -3,17 +3,11 @@
 
 import bpy
 
-from . import jobs, panels, runtime
-
-
-def restart_later(_preferences: bpy.types.AddonPreferences, _context: bpy.types.Context) -> None:
-    """A worker started the old way is of no use; one that is at work may finish first."""
-    if not jobs.busy():
-        runtime.stop()
+from . import panels, runtime
 
 
 class MeshGPTPreferences(bpy.types.AddonPreferences):
-    """Where the worker's Python and model are."""
+    """Where the worker's Python and model are. A change holds from the next mesh on: a worker that runs otherwise is replaced then."""
 
     bl_idname = __package__
 
@@ -21,13 +15,11 @@ class MeshGPTPreferences(bpy.types.AddonPreferences):
         name="Python",
         description="A Python program that has the model's packages, such as bin/python of an environment. Empty: Blender's own",
         subtype="FILE_PATH",
-        update=restart_later,
     )
     model: bpy.props.StringProperty(
         name="Model",
         description="A folder with config.json and the model's weights. Empty: the one that came with the add-on",
         subtype="DIR_PATH",
-        update=restart_later,
     )
     device: bpy.props.EnumProperty(
         name="Device",
@@ -38,7 +30,6 @@ class MeshGPTPreferences(bpy.types.AddonPreferences):
             ("cuda", "NVIDIA", "An NVIDIA card"),
             ("mps", "Apple", "An Apple chip"),
         ],
-        update=restart_later,
     )
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -105,11 +105,12 @@ _problem = ""  # why the last worker could not be started from the preferences
 
 
 def worker() -> Worker:
-    """The worker, started if it does not run. Raises AddonError if it cannot be started."""
+    """The worker, started if it does not run, or runs as the preferences were. Raises AddonError if it cannot be started."""
     global _worker, _problem
-    if _worker is None or not _worker.alive:
+    wanted = place()
+    if _worker is None or not _worker.alive or _worker.place != wanted:
         stop()
-        _worker, _problem = Worker(place()), ""
+        _worker, _problem = Worker(wanted), ""
     return _worker
 
 

@@ -118,6 +118,14 @@ def test_max_faces_reaches_the_worker(settings):
     assert len(bpy.context.active_object.data.polygons) == 5
 
 
+def test_a_mesh_that_was_cut_off_is_said_to_be(addon, settings):
+    settings.variants, settings.max_faces = 2, 5
+
+    bpy.ops.meshgpt.generate()
+
+    assert "2 meshes reached the limit of faces before being complete." in addon.jobs.job.text
+
+
 def test_a_note_from_the_model_is_passed_on(addon, settings):
     settings.prompt = "something outside"
 

@@ -237,6 +237,17 @@ def test_the_preferences_choose_python_model_and_device(addon, preferences, monk
     assert command[command.index("--device") + 1] == "cpu"
 
 
+def test_a_change_of_preferences_holds_from_the_next_mesh_on(addon, settings, preferences):
+    bpy.ops.meshgpt.generate()
+    old = addon.runtime.running()
+    preferences.device = "cpu"
+
+    bpy.ops.meshgpt.generate()
+
+    assert addon.runtime.running() is not old
+    assert not is_alive(old.process.pid)
+
+
 def test_paths_relative_to_where_blender_was_started_are_found(addon, preferences, monkeypatch, tmp_path):
     monkeypatch.delenv("MESHGPT_FAKE")
     monkeypatch.chdir(tmp_path)
