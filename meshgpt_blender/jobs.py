@@ -364,17 +364,10 @@ def tick() -> float | None:
     except Exception:  # a defect of ours must not leave a job that never ends
         traceback.print_exc()
         job.end("failed", "Something went wrong inside the add-on. The system console says more.")
-    redraw()
+    runtime.redraw()
     if job.stage == "failed":
         show_message(job.text)
     return None if job.over else 0.0 if more else 0.05
-
-
-def redraw() -> None:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type in ("VIEW_3D", "STATUSBAR", "PREFERENCES"):
-                area.tag_redraw()
 
 
 def show_message(text: str) -> None:

@@ -61,7 +61,7 @@ class MESHGPT_OT_cancel(bpy.types.Operator):
     def execute(self, _context: bpy.types.Context) -> Outcome:
         if job := jobs.busy():
             job.cancel()
-        jobs.redraw()
+        runtime.redraw()
         return {"FINISHED"}
 
 

@@ -142,12 +142,21 @@ def watch() -> float | None:
     global _problem
     current = _worker
     if not current or current.ended or current.ready:
+        redraw()
         return None
     try:
         current.receive()
     except AddonError as error:
         _problem = str(error)
     return 0.1
+
+
+def redraw() -> None:
+    """Have every place that shows the worker or a job drawn anew."""
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type in ("VIEW_3D", "STATUSBAR", "PREFERENCES"):
+                area.tag_redraw()
 
 
 class Worker:
