@@ -7,26 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from core.mesh import BOX_LOW, LEVELS, FloatArray, Frame, IntArray, Mesh, quantise
+from core.mesh import BOX_LOW, LEVELS, FloatArray, IntArray, Mesh, quantise
+from core.tokenizer import Tokenizer
 
 Distances = NDArray[np.float64]
-
-
-class Tokenizer(Protocol):
-    """The part of a tokenizer that reconstruction needs."""
-
-    @property
-    def levels(self) -> int: ...
-
-    def encode(self, mesh: Mesh, frame: Frame | None = None) -> IntArray: ...
-
-    def decode(self, codes: IntArray) -> FloatArray: ...
 
 
 # ---- single meshes
