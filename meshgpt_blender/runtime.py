@@ -12,7 +12,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,12 +89,11 @@ def preferences() -> Any:
 
 
 def user_folder() -> Path:
-    """Where the add-on may write: Blender's folder for this extension, or the system's temporary one."""
-    with contextlib.suppress(ValueError, OSError):  # not installed as an extension; the folder cannot be made
+    """Where the add-on may write: Blender's folder for this extension, or one among its data files if it is not installed as one."""
+    try:
         return Path(bpy.utils.extension_path_user(__package__, create=True))
-    folder = Path(tempfile.gettempdir()) / "meshgpt"
-    folder.mkdir(exist_ok=True)
-    return folder
+    except ValueError:
+        return Path(bpy.utils.user_resource("DATAFILES", path="meshgpt", create=True))
 
 
 # ---- the one worker
