@@ -32,8 +32,9 @@ from core.decoding import Sampling
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.model import ModelConfig, TextToMesh
+from core.tokenizer import Tokenizer
 from core.transformer import TransformerConfig
-from training.data.dataset import Batch, CodeSet, batches
+from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
 from training.procedural import FAMILIES, generate
 from training.state import load_state, save_state
 
@@ -42,7 +43,8 @@ from training.state import load_state, save_state
 class TrainingConfig:
     """A training run.
 
-    data, validation: sets of codes. minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
+    data, validation: sets of codes. autoencoder: folder of the one whose codes they are, "" for grid coordinates.
+    minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
     ema: decay of the averaged weights, which are the ones kept. text_dropout, given_share: as in training.data.dataset.batches.
     transformer, text, sampling: fields of TransformerConfig, TextConfig and Sampling that differ from their defaults.
@@ -50,6 +52,7 @@ class TrainingConfig:
 
     data: str
     validation: str
+    autoencoder: str = ""
     minutes: float = 60
     batch_faces: int = 1000
     learning_rate: float = 3e-3
@@ -74,7 +77,9 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     torch.manual_seed(config.seed)
     accelerator = Accelerator(mixed_precision=config.precision)
     data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
-    vectors = MeshDiscretizer().code_vectors()
+    tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
+    check_codes(data, tokenizer)
+    vectors = tokenizer.code_vectors()
     sizes = model_config(config, vectors)
     model = TextToMesh(sizes, vectors).to(accelerator.device)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
@@ -100,7 +105,8 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         writer.add_scalar("validation/nats_a_face", held_out, step)
         tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation {held_out:.3f} nats/face")
         save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
-        save_checkpoint(out / "checkpoint", sizes, average, facts(config, data, faces, elapsed, held_out))
+        said = facts(config, data, faces, elapsed, held_out) | tokenizer_facts(tokenizer)
+        save_checkpoint(out / "checkpoint", sizes, average | tokenizer_weights(tokenizer), said)
 
     started, saved = clock() - elapsed, elapsed
     while elapsed < config.minutes * 60:
@@ -129,6 +135,17 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     if accelerator.is_main_process:
         keep()
     writer.close()
+
+
+def check_codes(data: CodeSet, tokenizer: Tokenizer) -> None:
+    """Raises MeshGPTError (bad_data) if the codes cannot be the tokenizer's."""
+    if data.codes.shape[1] != tokenizer.codes_per_face or data.codes.max() >= tokenizer.codebook_size:
+        raise MeshGPTError(
+            f"the data has {data.codes.shape[1]} codes a face up to {data.codes.max()}, the tokenizer {tokenizer.codes_per_face} "
+            f"below {tokenizer.codebook_size}",
+            hint="make the data with the same autoencoder that the configuration names",
+            code="bad_data",
+        )
 
 
 def model_config(config: TrainingConfig, code_vectors: Tensor) -> ModelConfig:
@@ -191,8 +208,6 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
     names = {name for label in set(data.labels) & set(FAMILIES) for seed in range(200) for name in generate(label, seed).names}
     return {
         "name": "default",
-        "tokenizer": "discretizer",
-        "levels": MeshDiscretizer().levels,
         "domain": sorted(set(data.labels)),
         "sampling": asdict(Sampling(**config.sampling)),
         "nouns": sorted({name.split()[-1] for name in names | set(data.labels)}),
@@ -205,6 +220,21 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
             "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
         },
     }
+
+
+def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
+    """What config.json says of the tokenizer, as core.tokenizer.make_tokenizer wants it."""
+    if isinstance(tokenizer, MeshDiscretizer):
+        return {"tokenizer": "discretizer", "levels": tokenizer.levels}
+    learned: Any = tokenizer
+    return {"tokenizer": asdict(learned.config), "levels": tokenizer.levels}
+
+
+def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """The weights of a learned tokenizer as a checkpoint names them."""
+    if not isinstance(tokenizer, torch.nn.Module):
+        return {}
+    return {f"tokenizer.{name}": weight for name, weight in tokenizer.state_dict().items()}
 
 
 def read_config(path: Path, overrides: list[str]) -> TrainingConfig:

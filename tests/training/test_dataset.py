@@ -24,7 +24,7 @@ def data() -> CodeSet:
 def test_a_set_holds_the_meshes_of_its_seeds(data: CodeSet) -> None:
     index = data.labels.index("table") + 3
     sample = generate("table", 3)
-    np.testing.assert_array_equal(data[index], MeshDiscretizer().encode(sample.mesh))
+    np.testing.assert_array_equal(data.codes[data.faces(index)], MeshDiscretizer().encode(sample.mesh))
     assert data.captions[index] == list(sample.captions)
 
 
@@ -38,6 +38,7 @@ def test_a_saved_set_comes_back(data: CodeSet, tmp_path: Path) -> None:
     data.save(tmp_path / "set.npz")
     again = CodeSet.load(tmp_path / "set.npz")
     np.testing.assert_array_equal(again.codes, data.codes)
+    np.testing.assert_array_equal(again.grid, data.grid)
     assert (again.captions, again.labels) == (data.captions, data.labels)
 
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from core.autoencoder import AutoencoderConfig, MeshAutoencoder, save_autoencoder
 from core.errors import MeshGPTError
 from core.pipeline import MeshGPT
 from training.data.dataset import build
@@ -87,3 +88,20 @@ def test_the_rate_rises_and_falls() -> None:
     assert rates[:11] == sorted(rates[:11])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.02)
+
+
+def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    sizes = AutoencoderConfig(coordinate_width=8, encoder_widths=(16,), vertex_width=16, codebook_size=64, decoder_width=16, decoder_depth=1)
+    save_autoencoder(tmp_path / "autoencoder", sizes, MeshAutoencoder(sizes).state_dict(), {})
+    data = build(["stool"], range(4), 60, 1, tmp_path / "autoencoder")
+    assert data.codes.shape[1] == 4 * sizes.codes_per_vertex
+    assert data.grid.shape[1] == 12
+    data.save(tmp_path / "codes.npz")
+    files = [f"data={tmp_path}/codes.npz", f"validation={tmp_path}/codes.npz"]
+    train(read_config(settings, [*files, f"autoencoder={tmp_path}/autoencoder", "minutes=0.1"]), tmp_path / "run", ticking())
+    model = MeshGPT.from_pretrained(tmp_path / "run" / "checkpoint", "cpu")
+    assert model.info()["tokenizer"] == "MeshAutoencoder"
+    assert len(model.generate("a stool", max_faces=4)[0].faces) > 0
+    with pytest.raises(MeshGPTError, match="same autoencoder"):
+        train(read_config(settings, files), tmp_path / "other", ticking())

@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from scipy.sparse.csgraph import connected_components
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.grammar import ABSENT
-from core.mesh import IntArray
+from core.mesh import Frame, IntArray, Mesh
+from core.tokenizer import Tokenizer
 from training.procedural import FAMILIES, generate
 
 HELD_OUT_SEEDS = 1_000_000  # procedural seeds from here on are for validation
@@ -32,12 +34,13 @@ POOL = 32  # batches whose meshes are sorted by length together
 
 @dataclass(frozen=True)
 class CodeSet:
-    """Meshes as codes. codes: [faces of all meshes, codes a face] int16. starts: [meshes + 1] where the faces of each begin.
+    """Meshes as codes. codes: [faces of all meshes, codes a face]. starts: [meshes + 1] where the faces of each begin.
 
-    captions, labels: of each mesh.
+    grid: [faces of all meshes, 12] the same faces as grid coordinates. captions, labels: of each mesh.
     """
 
     codes: NDArray[np.int16]
+    grid: NDArray[np.int16]
     starts: IntArray
     captions: list[list[str]]
     labels: list[str]
@@ -45,14 +48,16 @@ class CodeSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> NDArray[np.int16]:
-        return self.codes[self.starts[index] : self.starts[index + 1]]
+    def faces(self, index: int) -> slice:
+        """Where the faces of a mesh stand in `codes` and `grid`."""
+        return slice(self.starts[index], self.starts[index + 1])
 
     def save(self, path: Path) -> None:
-        """Write the arrays and the captions to one .npz file."""
+        """Write the arrays and the captions to one .npz file; the grid only where it is not the codes themselves."""
         path.parent.mkdir(parents=True, exist_ok=True)
         text = np.frombuffer(json.dumps([self.captions, self.labels]).encode(), np.uint8)
-        np.savez_compressed(path, codes=self.codes, starts=self.starts, text=text)
+        grid = {} if self.grid is self.codes else {"grid": self.grid}
+        np.savez_compressed(path, codes=self.codes, starts=self.starts, text=text, **grid)
 
     @classmethod
     def load(cls, path: Path) -> CodeSet:
@@ -60,7 +65,8 @@ class CodeSet:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 captions, labels = json.loads(arrays["text"].tobytes())
-                return cls(arrays["codes"], arrays["starts"], captions, labels)
+                codes = arrays["codes"]
+                return cls(codes, arrays.get("grid", codes), arrays["starts"], captions, labels)
         except (OSError, KeyError, ValueError) as error:
             raise MeshGPTError(
                 f"{path} is not a set of codes ({error})", hint="make it with python -m training.data.dataset --out FILE", code="bad_data"
@@ -76,20 +82,40 @@ class Batch:
     given: IntArray
 
 
-def build(families: list[str], seeds: range, max_faces: int, processes: int) -> CodeSet:
-    """The procedural meshes of those families and seeds that have at most `max_faces` faces."""
+def build(families: list[str], seeds: range, max_faces: int, processes: int, autoencoder: Path | None = None) -> CodeSet:
+    """The procedural meshes of those families and seeds that have at most `max_faces` faces.
+
+    autoencoder: the folder of the one whose codes to use; None for grid coordinates.
+    """
     chunks = [(family, range(start, min(start + 250, seeds.stop))) for start in range(seeds.start, seeds.stop, 250) for family in families]
     with ProcessPoolExecutor(processes) as pool:
         parts = [sample for chunk in pool.map(build_chunk, *zip(*chunks, strict=True)) for sample in chunk if len(sample[0]) <= max_faces]
-    codes, captions, labels = zip(*parts, strict=True)
-    starts = np.cumsum([0, *map(len, codes)])
-    return CodeSet(np.concatenate(codes), starts, list(captions), list(labels))
+    grid, captions, labels = zip(*parts, strict=True)
+    joined, starts = np.concatenate(grid), np.cumsum([0, *map(len, grid)])
+    codes = joined if autoencoder is None else learned_codes(joined, starts, read_tokenizer(autoencoder))
+    return CodeSet(codes, joined, starts, list(captions), list(labels))
 
 
 def build_chunk(family: str, seeds: range) -> list[tuple[NDArray[np.int16], list[str], str]]:
     tokenizer = MeshDiscretizer()
     samples = [generate(family, seed) for seed in seeds]
     return [(tokenizer.encode(sample.mesh).astype(np.int16), list(sample.captions), family) for sample in samples]
+
+
+def read_tokenizer(autoencoder: Path | None) -> Tokenizer:
+    """The autoencoder in a checkpoint folder, or the discretizer. Raises MeshGPTError (bad_checkpoint)."""
+    if autoencoder is None:
+        return MeshDiscretizer()
+    from core.autoencoder import load_autoencoder  # needs packages that the discretizer does without
+
+    return load_autoencoder(autoencoder)
+
+
+def learned_codes(grid: NDArray[np.int16], starts: IntArray, tokenizer: Tokenizer) -> NDArray[np.int16]:
+    """Faces of grid coordinates as the codes of another tokenizer, mesh by mesh."""
+    coordinates = MeshDiscretizer(tokenizer.levels).decode(grid)
+    meshes = (Mesh.from_face_coordinates(coordinates[start:end]) for start, end in pairwise(starts))
+    return np.concatenate([tokenizer.encode(mesh, Frame()) for mesh in meshes]).astype(np.int16)
 
 
 def batches(
@@ -138,9 +164,10 @@ def collate(data: CodeSet, indices: IntArray, rng: np.random.Generator, text_dro
     given = np.zeros(len(indices), np.int64)
     captions = []
     for row, index in enumerate(indices):
-        faces = data[index]
+        place = data.faces(index)
+        faces = data.codes[place]
         if rng.random() < given_share:
-            kept = part(faces, rng)
+            kept = part(data.grid[place], rng)
             faces = np.concatenate([faces[kept], faces[~kept]])
             given[row] = kept.sum()
         codes[row, : len(faces)] = faces
@@ -148,12 +175,12 @@ def collate(data: CodeSet, indices: IntArray, rng: np.random.Generator, text_dro
     return Batch(codes, captions, given)
 
 
-def part(codes: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """[faces] a random part of a mesh: some of its pieces, or what lies on one side of a plane. At least one face, not all of them."""
-    corners = codes.reshape(len(codes), -1, 3).astype(np.float32)
+def part(grid: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.bool_]:
+    """[faces] a random part of a mesh of grid coordinates: some of its pieces, or one side of a plane. Neither nothing nor everything."""
+    corners = grid.reshape(len(grid), -1, 3).astype(np.float32)
     present = corners[..., 0] != ABSENT
     centres = (corners * present[..., None]).sum(1) / present.sum(1, keepdims=True)
-    pieces = components(codes)
+    pieces = components(grid)
     if pieces.max() > 0 and rng.random() < 0.5:
         kept = (rng.random(pieces.max() + 1) < rng.uniform(0.3, 0.9))[pieces]
     else:
@@ -161,20 +188,20 @@ def part(codes: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.bool_
         height = centres @ axis
         kept = height <= np.quantile(height, rng.uniform(0.15, 0.85))
     if kept.all() or not kept.any():
-        kept = np.arange(len(codes)) != rng.integers(len(codes))
+        kept = np.arange(len(grid)) != rng.integers(len(grid))
     return kept
 
 
-def components(codes: NDArray[np.int16]) -> IntArray:
-    """[faces] which connected piece each face of codes belongs to."""
-    corners = codes.reshape(len(codes), -1, 3).astype(np.int64) + 1
+def components(grid: NDArray[np.int16]) -> IntArray:
+    """[faces] which connected piece each face of grid coordinates belongs to."""
+    corners = grid.reshape(len(grid), -1, 3).astype(np.int64) + 1
     keys = corners @ [1, 1 << 10, 1 << 20]
     _, vertex = np.unique(keys, return_inverse=True)
     vertex = vertex.reshape(keys.shape)
     faces, columns = np.nonzero(keys)
-    size = len(codes) + vertex.max() + 1
-    graph = coo_array((np.ones(len(faces)), (faces, vertex[faces, columns] + len(codes))), shape=(size, size))
-    return np.asarray(connected_components(graph, directed=False)[1][: len(codes)], np.int64)
+    size = len(grid) + vertex.max() + 1
+    graph = coo_array((np.ones(len(faces)), (faces, vertex[faces, columns] + len(grid))), shape=(size, size))
+    return np.asarray(connected_components(graph, directed=False)[1][: len(grid)], np.int64)
 
 
 def main() -> None:
@@ -183,10 +210,11 @@ def main() -> None:
     parser.add_argument("--per-family", type=int, default=3000, help="meshes of each procedural family (default 3000)")
     parser.add_argument("--validation", action="store_true", help="use the seeds that training never sees")
     parser.add_argument("--max-faces", type=int, default=200, help="leave out larger meshes (default 200)")
+    parser.add_argument("--autoencoder", type=Path, help="checkpoint folder of one whose codes to use (default: grid coordinates)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     first = HELD_OUT_SEEDS if options.validation else 0
-    data = build(list(FAMILIES), range(first, first + options.per_family), options.max_faces, options.processes)
+    data = build(list(FAMILIES), range(first, first + options.per_family), options.max_faces, options.processes, options.autoencoder)
     data.save(options.out)
     lengths = np.diff(data.starts)
     print(f"{len(data)} meshes, {lengths.sum()} faces ({lengths.mean():.0f} a mesh, at most {lengths.max()}) in {options.out}")
