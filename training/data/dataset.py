@@ -113,7 +113,7 @@ def read_tokenizer(autoencoder: Path | None) -> Tokenizer:
 
 def learned_codes(grid: NDArray[np.int16], starts: IntArray, tokenizer: Tokenizer) -> NDArray[np.int16]:
     """Faces of grid coordinates as the codes of another tokenizer, mesh by mesh."""
-    coordinates = MeshDiscretizer(tokenizer.levels).decode(grid)
+    coordinates = MeshDiscretizer(tokenizer.levels).decode(grid.astype(np.int64))
     meshes = (Mesh.from_face_coordinates(coordinates[start:end]) for start, end in pairwise(starts))
     return np.concatenate([tokenizer.encode(mesh, Frame()) for mesh in meshes]).astype(np.int16)
 
