@@ -57,7 +57,9 @@ class Place:
             "PYTHONUTF8": "1",
             "PYTHONPYCACHEPREFIX": str(self.log.parent / "bytecode"),
         }
-        return {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONSTARTUP")} | ours
+        kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONSTARTUP")}
+        polite = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin while they wait are many times slower beside a busy Blender
+        return polite | kept | ours
 
 
 def place() -> Place:
