@@ -29,7 +29,7 @@ from core.transformer import MeshTransformer
 
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
-ATTEMPTS = 4  # samples drawn for a variant before the last one is shown as it is
+ATTEMPTS = 4  # samples drawn for a variant before the best of them is taken as it is
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
@@ -38,14 +38,30 @@ PLACEMENT_SCALES = (1.0, 0.8, 0.65, 0.5)  # longest side of a given part over th
 
 @dataclass
 class Draft:
-    """A variant on its way. row: the sample being drawn. first_face: seconds until its first face."""
+    """A variant on its way. row: the sample at hand. best: the one with the fewest flaws so far. drawn: how many there were.
+
+    first_face, seconds: from the request's start to the first face, and to the end of the last sample.
+    """
 
     variant: int
-    row: Row
-    rejected: int = 0
+    row: Row = field(init=False)
+    best: Sample = field(init=False)
+    drawn: int = 0
     first_face: float = 0.0
     seconds: float = 0.0
-    mesh: Mesh | None = field(default=None)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A mesh that was drawn, and what is wrong with it: whether it did not end, and how many faces and edges are not as they should be."""
+
+    row: Row
+    mesh: Mesh
+    flaws: tuple[bool, float]
+
+    @property
+    def sound(self) -> bool:
+        return self.flaws == (False, 0)
 
 
 class MeshGPT:
@@ -144,31 +160,32 @@ class MeshGPT:
     def run(self, request: Request, on_faces: OnFaces | None = None, should_stop: ShouldStop | None = None) -> list[Result]:
         """Make what is asked for: one result a variant, in order.
 
-        A sample that does not end or is broken is thrown away and drawn anew, ATTEMPTS times in all; the last one is shown with a note.
+        A sample that does not end or is broken is thrown away and drawn anew, ATTEMPTS times in all; then the best of them is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces as they come; a start that was passed before means that the sample from
         there on was thrown away. should_stop: asked after every face.
-        Raises Cancelled when should_stop said so, and MeshGPTError (bad_mesh, bad_request) if the mesh or max_faces is too large.
+        Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh or max_faces is too large, no_mesh
+        if not a single face came of it.
         """
         started = time.monotonic()
         prefix = None if request.mesh is None else self.place(request)
         sampling, limit = self.sampling(request), self.room(request, prefix)
-        drafts = [Draft(variant, self.row(request, prefix, variant, 0)) for variant in range(request.variants)]
         text = self.read(request.text, sampling.guidance_scale != 1)
-        if prefix and on_faces:
+        drafts = [Draft(variant) for variant in range(request.variants)]
+        stream = on_faces or ignore
+        given = 0
+        if prefix:
+            given = len(prefix.mesh.faces)
             for draft in drafts:
-                on_faces(draft.variant, 0, prefix.mesh.quads().face_coordinates())
+                stream(draft.variant, 0, prefix.mesh.quads().face_coordinates())
         pending = drafts
-        for attempt in range(ATTEMPTS):
-            for draft in pending if attempt else []:
-                draft.row = self.row(request, prefix, draft.variant, attempt)
-                draft.rejected += 1
+        while pending:
+            for draft in pending:
+                draft.row = self.row(request, prefix, draft.variant, draft.drawn)
 
             def show(row: int, pending: list[Draft] = pending) -> None:
                 draft = pending[row]
                 draft.first_face = draft.first_face or time.monotonic() - started
-                if on_faces:
-                    before = len(draft.row.faces) - 1 + (len(prefix.mesh.faces) if prefix else 0)
-                    on_faces(draft.variant, before, self.coordinates(draft.row.faces[-CONTEXT:], prefix)[-1:])
+                stream(draft.variant, given + len(draft.row.faces) - 1, self.coordinates(draft.row.faces[-CONTEXT:], prefix)[-1:])
 
             finished = decode(
                 self.transformer,
@@ -183,10 +200,14 @@ class MeshGPT:
             if not finished:
                 raise Cancelled
             for draft in pending:
-                draft.mesh, draft.seconds = self.build(draft.row, prefix), time.monotonic() - started
-            pending = [draft for draft in pending if not (draft.row.ended and is_sound(draft.mesh, prefix))]
-            if not pending:
-                break
+                sample = self.build(draft.row, prefix)
+                draft.best = min(draft.best, sample, key=lambda one: one.flaws) if draft.drawn else sample
+                draft.drawn += 1
+                draft.seconds = time.monotonic() - started
+            pending = [draft for draft in pending if not draft.best.sound and draft.drawn < ATTEMPTS]
+        for draft in drafts:
+            if draft.best.row is not draft.row:
+                stream(draft.variant, given, self.coordinates(draft.best.row.faces, prefix))
         return [self.result(request, draft) for draft in drafts]
 
     # ---- the steps of a run
@@ -237,17 +258,23 @@ class MeshGPT:
                 corner[:] = prefix.vertices.get(tuple(point), corner)
         return world
 
-    def build(self, row: Row, prefix: Prefix | None) -> Mesh:
+    def build(self, row: Row, prefix: Prefix | None) -> Sample:
+        """The mesh of a row that has come to its end, judged. A completed mesh may keep some of the open edges it was given with."""
         new = self.coordinates(row.faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
-        return Mesh.from_face_coordinates(np.concatenate([given, new]))
+        mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))
+        report = mesh.report()
+        open_before = prefix.mesh.report().boundary_edges if prefix else 0
+        too_open = report.boundary_edges - max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
+        return Sample(row, mesh, (not row.ended, report.degenerate + max(0.0, too_open)))
 
     def result(self, request: Request, draft: Draft) -> Result:
-        mesh = draft.mesh
-        assert mesh is not None
+        mesh, ended = draft.best.mesh, draft.best.row.ended
+        if not len(mesh.faces):
+            raise MeshGPTError("not a single face came of it", hint="try another seed, or a lower temperature", code="no_mesh")
         notes = [self.domain_note(request.text)]
-        if not draft.row.ended:
-            notes.append(f"no sample came to an end; the last one stopped at {len(mesh.faces)} faces")
+        if not ended:
+            notes.append(f"no sample came to an end; this one stopped at {len(mesh.faces)} faces")
         return Result(
             mesh=mesh,
             text=request.text,
@@ -255,8 +282,8 @@ class MeshGPT:
             variant=draft.variant,
             seconds=draft.seconds,
             first_face_seconds=draft.first_face,
-            rejected=draft.rejected,
-            ended=draft.row.ended,
+            rejected=draft.drawn - 1,
+            ended=ended,
             note="; ".join(filter(None, notes)),
         )
 
@@ -313,13 +340,8 @@ def placements(tight: Frame) -> list[Frame]:
     return frames
 
 
-def is_sound(mesh: Mesh | None, prefix: Prefix | None) -> bool:
-    """Whether a mesh has no degenerate face and is about as closed as can be asked."""
-    if mesh is None or not len(mesh.faces):
-        return False
-    report = mesh.report()
-    open_before = prefix.mesh.report().boundary_edges if prefix else 0
-    return report.degenerate == 0 and report.boundary_edges <= max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
+def ignore(variant: int, start: int, coordinates: FloatArray) -> None:
+    """An on_faces for those who do not watch."""
 
 
 def repeat_rows(texts: list[Text], rows: int) -> Text:

@@ -67,10 +67,10 @@ def test_streamed_faces_are_the_mesh(model: MeshGPT) -> None:
 
 
 def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(model: MeshGPT) -> None:
-    result = model.run(Request("a chair", max_faces=3))[0]
+    result = model.run(Request("a chair", max_faces=1))[0]
     assert not result.ended
     assert result.rejected == ATTEMPTS - 1
-    assert "stopped at 3 faces" in result.note
+    assert "stopped at 1 faces" in result.note
 
 
 def test_new_faces_are_neither_repeated_nor_folded(model: MeshGPT) -> None:
@@ -146,3 +146,21 @@ def test_info_is_plain_values(model: MeshGPT) -> None:
     assert info["domain"] == ["chair", "table"]
     assert info["max_faces"] == 40
     assert info["parameters"] > 49408 * 16
+
+
+def test_of_several_flawed_samples_the_best_is_the_result_and_what_was_streamed_last(model: MeshGPT) -> None:
+    for seed in range(6):
+        streamed: list[FloatArray] = []
+        samples: list[FloatArray] = []
+
+        def on_faces(
+            variant: int, start: int, coordinates: FloatArray, streamed: list[FloatArray] = streamed, samples: list[FloatArray] = samples
+        ) -> None:
+            if start < len(streamed):
+                samples.append(np.array(streamed))
+                del streamed[start:]
+            streamed.extend(coordinates)
+
+        result = model.run(Request("a chair", max_faces=6, seed=seed), on_faces)[0]
+        np.testing.assert_array_equal(np.array(streamed), result.mesh.quads().face_coordinates())
+        assert result.rejected >= len(samples) - 1
