@@ -5,7 +5,8 @@ A graph encoder looks at every face and its neighbours, a vertex takes the mean 
 as MeshDiscretizer does. After MeshGPT (Siddiqui et al. 2023), with quads beside triangles, and with a short way for a vertex's place past
 both networks, so that training starts from codes that say where and learns what else is worth saying.
 
-Letters: b batch, n faces, v corners of a face, d width, c coordinates. A triangle's fourth corner is absent (-1).
+Letters: b batch, n faces, v corners of a face, d width, c coordinates. A triangle's fourth corner is absent (-1). The meshes of a batch are
+laid in one row, with an empty face behind each, so that nothing is computed for padding.
 This is the only module that imports torch_geometric and vector_quantize_pytorch.
 """
 
@@ -22,13 +23,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from einops import rearrange
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 from vector_quantize_pytorch import ResidualLFQ, ResidualVQ
 
-from core.adjacency import apart, face_adjacency
+from core.adjacency import face_adjacency
 from core.errors import MeshGPTError
 from core.grammar import ABSENT, VERTICES_PER_FACE, CodeGrammar
 from core.mesh import BOX_LOW, LEVELS, FloatArray, Frame, IntArray, Mesh, dequantise, quantise
@@ -124,12 +124,11 @@ class MeshAutoencoder(nn.Module):
         faces: [b, n, 3 or 4] indices of vertices, -1 for the absent corner of a triangle, all -1 where a mesh has ended.
         Returns the loss, a scalar, and what it is made of. Raises MeshGPTError (bad_mesh) if shapes, coordinates or indices do not do.
         """
-        vertices, faces = checked(vertices, faces)
-        present = faces >= 0
-        wanted = to_grid(gather_corners(vertices, faces), self.levels)
-        corners, commitment, _ = self.quantise_vertices(self.encoder(wanted, faces), faces)
-        logits = self.decoder(corners, faces)[present]
-        reconstruction = -(self.targets[wanted[present]] * logits.log_softmax(-1)).sum(-1).mean()
+        corners, faces = in_one_row(*checked(vertices, faces))
+        wanted = to_grid(corners, self.levels)
+        quantised, commitment, _ = self.quantise_vertices(self.encoder(wanted, faces), faces)
+        logits = self.decoder(quantised, faces)
+        reconstruction = -(self.targets[wanted[faces >= 0]] * logits.log_softmax(-1)).sum(-1).mean()
         loss = reconstruction + self.config.commitment_weight * commitment
         return loss, LossBreakdown(reconstruction.detach(), commitment.detach())
 
@@ -140,10 +139,10 @@ class MeshAutoencoder(nn.Module):
         frame: the box to place the mesh in, as in `Mesh.canonical`. Raises MeshGPTError (bad_mesh) as that does.
         """
         canonical = mesh.canonical(frame, self.levels).quads()
-        grid = torch.from_numpy(quantise(canonical.vertices, self.levels))[None].to(self.device)
-        faces = torch.from_numpy(canonical.faces)[None].to(self.device)
+        grid = torch.from_numpy(quantise(canonical.vertices, self.levels)).to(self.device)
+        faces = torch.from_numpy(canonical.faces).to(self.device)
         with evaluating(self):
-            _, _, codes = self.quantise_vertices(self.encoder(gather_corners(grid, faces), faces), faces)
+            _, _, codes = self.quantise_vertices(self.encoder(grid[faces].masked_fill(faces[..., None] < 0, 0), faces), faces)
         found: IntArray = codes.reshape(-1, self.codes_per_face).cpu().numpy()
         return found
 
@@ -161,10 +160,9 @@ class MeshAutoencoder(nn.Module):
         if found.min() < ABSENT or found.max() >= self.codebook_size:
             raise ValueError(f"codes are in {int(found.min())}..{int(found.max())}; use 0..{self.codebook_size - 1}, or -1 for absent")
         present = (found != ABSENT).all(-1)
-        corners = torch.zeros(*present.shape, self.config.vertex_width, device=self.device)
         with evaluating(self):
-            corners[present] = self.quantiser.get_output_from_indices(found[present][None])[0]
-            logits = self.decoder(corners[None], torch.where(present, 0, ABSENT)[None])[0, present]
+            quantised = self.quantiser.get_output_from_indices(found[present][None])[0]
+            logits = self.decoder(quantised, torch.where(present, 0, ABSENT))
         coordinates[present.cpu().numpy()] = dequantise(weld(logits, found[present]).cpu().numpy(), self.levels)
         return coordinates
 
@@ -178,17 +176,17 @@ class MeshAutoencoder(nn.Module):
         return CodeGrammar(self.codebook_size, self.codes_per_vertex, given)
 
     def quantise_vertices(self, corners: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From what each face says about its corners [b, n, v, d]: what their vertices are quantised to, the loss, and their codes.
+        """From what each face says about its corners [n, v, d]: what their vertices are quantised to, the loss, and their codes.
 
-        Returns [b, n, v, d], zeros where a corner is absent; a scalar; and [b, n, v, codes_per_vertex], ABSENT where it is.
+        Returns [corners, d] of the corners that are present; a scalar; and [n, v, codes_per_vertex], ABSENT where a corner is.
         """
         present = faces >= 0
-        _, vertex = torch.unique(apart(faces)[present.flatten(0, 1)], return_inverse=True)
+        _, vertex = torch.unique(faces[present], return_inverse=True)
         with torch.autocast(faces.device.type, enabled=False):  # codes must not depend on the precision of training
-            quantised, codes, losses = self.quantiser(vertex_means(corners[present].float(), vertex)[None])
+            quantised, codes, losses = self.quantiser(vertex_means(corners[present], vertex)[None])
         corner_codes = codes.new_full((*present.shape, self.codes_per_vertex), ABSENT)
         corner_codes[present] = codes[0, vertex]
-        return torch.zeros_like(corners).masked_scatter(present[..., None], quantised[0, vertex]), losses.sum(), corner_codes.long()
+        return quantised[0, vertex], losses.sum(), corner_codes.long()
 
 
 class Encoder(nn.Module):
@@ -205,21 +203,21 @@ class Encoder(nn.Module):
         self.place = nn.Linear(3, config.vertex_width)
 
     def forward(self, corners: Tensor, faces: Tensor) -> Tensor:
-        """[b, n, v, d] of the corners' grid indices [b, n, v, c] and faces [b, n, v]."""
+        """[n, v, d] of the corners' grid indices [n, v, c] and faces [n, v]."""
         levels = self.coordinate.num_embeddings - 1
         places = corners * (2 / (levels - 1)) - 1
         embedded = self.coordinate(torch.where((faces >= 0)[..., None], corners, levels))
-        features = torch.cat([embedded.flatten(2), face_geometry(places, faces)], -1)
-        x, edges = self.enter(features.flatten(0, 1)), face_adjacency(faces)
+        x = self.enter(torch.cat([embedded.flatten(1), face_geometry(places, faces)], -1))
+        edges = face_adjacency(faces)
         for layer, norm in zip(self.layers, self.norms, strict=False):
             x = layer(F.silu(norm(x)), edges)
-        told = self.leave(F.silu(self.norms[-1](x))).unflatten(-1, (VERTICES_PER_FACE, -1)).unflatten(0, faces.shape[:2])
+        told = self.leave(F.silu(self.norms[-1](x))).unflatten(-1, (VERTICES_PER_FACE, -1))
         with torch.autocast(faces.device.type, enabled=False):  # half precision is coarser than the grid
             return self.place(PLACE_SCALE * places) + told.float()
 
 
 class Decoder(nn.Module):
-    """Quantised corners to logits over the grid: residual convolutions along the row of faces. What pads the row cannot be told.
+    """Quantised corners to logits over the grid: residual convolutions along the row of faces, which stop at an empty face.
 
     The logits of a coordinate fall off on both sides of a place, at a rate that is predicted too; free logits are added.
     """
@@ -237,21 +235,21 @@ class Decoder(nn.Module):
         self.place = nn.Linear(vertex_width, 2 * 3)
         self.free = nn.Sequential(nn.LayerNorm(vertex_width), zeroed(nn.Linear(vertex_width, 3 * config.levels)))
 
-    def forward(self, corners: Tensor, faces: Tensor) -> Tensor:
-        """Logits [b, n, v, c, levels] of quantised corners [b, n, v, d] of faces [b, n, v]."""
+    def forward(self, quantised: Tensor, faces: Tensor) -> Tensor:
+        """Logits [corners, c, levels] of quantised corners [corners, d], those that are present in faces [n, v]."""
         present = faces >= 0
-        corners = self.near(torch.where(present[..., None], corners, self.absent))
-        x = self.enter(corners.flatten(2))
+        near = self.near(quantised)
+        x = self.enter(self.absent.expand(*faces.shape, -1).masked_scatter(present[..., None], near).flatten(1))
         for block in self.blocks:
-            x = block(x, present[..., :1])
-        corners = self.last(corners + self.leave(x).unflatten(-1, (VERTICES_PER_FACE, -1)))
-        free = rearrange(self.free(corners), "b n v (c l) -> b n v c l", c=3)
+            x = block(x, present[:, :1])
+        told = self.leave(x).unflatten(-1, (VERTICES_PER_FACE, -1))
+        corners = self.last(near + told[present])
         with torch.autocast(faces.device.type, enabled=False):  # half precision is coarser than the grid
             place, rate = self.place(corners.float()).chunk(2, -1)
         middle = (self.levels - 1) / 2
         steps = torch.arange(self.levels, device=faces.device) - middle * (1 + place[..., None])
         width = (2 - rate.clamp(-2, 4)).exp()[..., None]
-        logits: Tensor = free.float() - 3 * (1 + (steps / width).square()).sqrt()
+        logits: Tensor = self.free(corners).float().unflatten(-1, (3, -1)) - 3 * (1 + (steps / width).square()).sqrt()
         return logits
 
 
@@ -264,10 +262,10 @@ class ResidualBlock(nn.Module):
         self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
 
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """[b, n, d] of x [b, n, d]; real [b, n, 1] is False where the row is padding."""
+        """[n, d] of x [n, d]; real [n, 1] is False where a face is empty."""
         y = x
         for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            y = convolution((F.silu(norm(y)) * real).transpose(1, 2)).transpose(1, 2)
+            y = convolution((F.silu(norm(y)) * real).T).T
         return x + y
 
 
@@ -329,15 +327,23 @@ def checked(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
         hint = f"use indices in 0..{count - 1}, and -1 only for a triangle's last corner or a whole face"
         raise bad_mesh(f"faces hold indices {int(faces.min())}..{int(faces.max())} but there are {count} vertices", hint)
     faces = F.pad(faces, (0, VERTICES_PER_FACE - faces.shape[-1]), value=ABSENT)
-    if not gather_corners(vertices, faces).isfinite().all():
-        raise bad_mesh("a vertex has a coordinate that is not a finite number", "repair the mesh before using it")
     return vertices, faces
 
 
-def gather_corners(vertices: Tensor, faces: Tensor) -> Tensor:
-    """[b, n, v, c] the vertex of every corner, zeros where it is absent."""
-    batch = torch.arange(len(faces), device=faces.device)[:, None, None]
-    return vertices[batch, faces.clamp(min=0)].masked_fill(faces[..., None] < 0, 0)
+def in_one_row(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
+    """The meshes of a batch one behind the other, an empty face behind each: corners [n, v, c], zeros where absent, and faces [n, v].
+
+    Vertices are numbered apart. Raises MeshGPTError (bad_mesh) if a corner is not finite.
+    """
+    faces = F.pad(faces, (0, 0, 0, 1), value=ABSENT)
+    real = (faces >= 0).any(-1)
+    kept = real | (torch.arange(faces.shape[1], device=faces.device) == real.sum(1, keepdim=True))
+    first = torch.arange(len(faces), device=faces.device)[:, None, None] * vertices.shape[1]
+    faces = torch.where(faces >= 0, faces + first, ABSENT)[kept]
+    corners = vertices.flatten(0, 1)[faces].masked_fill(faces[..., None] < 0, 0)
+    if not corners.isfinite().all():
+        raise bad_mesh("a vertex has a coordinate that is not a finite number", "repair the mesh before using it")
+    return corners, faces
 
 
 def to_grid(corners: Tensor, levels: int) -> Tensor:
@@ -351,15 +357,15 @@ def to_grid(corners: Tensor, levels: int) -> Tensor:
 
 
 def face_geometry(corners: Tensor, faces: Tensor) -> Tensor:
-    """[b, n, 8] normal, square root of the area, and angles (in units of pi, 0 where absent) of faces with corners [b, n, 4, 3]."""
+    """[n, 8] normal, square root of the area, and angles (in units of pi, 0 where absent) of faces with corners [n, 4, 3]."""
     quad = faces[..., 3:] >= 0
-    a, b, c, d = corners.unbind(2)
+    a, b, c, d = corners.unbind(1)
     d = torch.where(quad, d, a)
     twice = torch.linalg.cross(b - a, c - a) + torch.linalg.cross(c - a, d - a)
     length = twice.norm(dim=-1, keepdim=True)
-    here = torch.stack([a, b, c, d], 2)
-    ahead = torch.stack([b, c, d, a], 2) - here
-    back = torch.stack([torch.where(quad, d, c), a, b, c], 2) - here
+    here = torch.stack([a, b, c, d], 1)
+    ahead = torch.stack([b, c, d, a], 1) - here
+    back = torch.stack([torch.where(quad, d, c), a, b, c], 1) - here
     angles = torch.atan2(torch.linalg.cross(ahead, back).norm(dim=-1), (ahead * back).sum(-1)) / torch.pi
     return torch.cat([twice / length.clamp(min=1e-12), (length / 2).sqrt(), angles], -1)
 
