@@ -8,17 +8,14 @@ depends on its number alone. `name=value` arguments override the configuration.
 
 from __future__ import annotations
 
-import argparse
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -32,7 +29,7 @@ from training.data.dataset import HELD_OUT_SEEDS
 from training.data.lowpoly import RealMesh, read_lowpoly
 from training.metrics import triangle_accuracy
 from training.procedural import FAMILIES, generate
-from training.state import load_state, save_state
+from training.run import averaged, bad_setting, command_line, load_state, read_settings, save_state, schedule, update_average
 
 
 @dataclass(frozen=True)
@@ -188,27 +185,10 @@ def validation_meshes(config: AutoencoderTraining, real: Sequence[RealMesh]) -> 
 # ---- steps
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """The learning rate over its peak at that share of the run: linear up, cosine down to a fiftieth."""
-    if progress < warmup:
-        return max(progress / warmup, 0.02)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
-
-
-@torch.no_grad()
-def update_average(average: dict[str, Tensor], model: MeshAutoencoder, decay: float) -> None:
-    """Move the average towards the model's present weights; what is counted, not weighed, is copied."""
-    for name, value in model.state_dict().items():
-        average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
-
-
 def validate(model: MeshAutoencoder, average: dict[str, Tensor], held_out: dict[str, list[Mesh]]) -> dict[str, float]:
     """Triangle accuracy of the averaged weights on each kind of held-out meshes. The model keeps its own weights."""
-    current = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(average)
-    accuracy = {kind: triangle_accuracy(model, meshes) for kind, meshes in held_out.items()}
-    model.load_state_dict(current)
-    return accuracy
+    with averaged(model, average):
+        return {kind: triangle_accuracy(model, meshes) for kind, meshes in held_out.items()}
 
 
 # ---- files
@@ -224,38 +204,9 @@ def claim_folder(out: Path, config: AutoencoderTraining) -> None:
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> AutoencoderTraining:
-    """The YAML configuration with `name=value` (or `autoencoder.name=value`) overrides.
-
-    Raises MeshGPTError (bad_setting) for a name that there is not.
-    """
-    values: dict[str, Any] = yaml.safe_load(path.read_text()) or {}
-    for override in overrides:
-        name, _, value = override.partition("=")
-        group, _, inner = name.partition(".")
-        target, key = (values.setdefault(group, {}), inner) if inner else (values, name)
-        target[key] = yaml.safe_load(value)
-    for given, kind in ((values, AutoencoderTraining), (values.get("autoencoder", {}), AutoencoderConfig)):
-        known = [setting.name for setting in fields(kind)]
-        if unknown := sorted(set(given) - set(known)):
-            raise bad_setting(f"there is no setting {', '.join(unknown)}", f"use {', '.join(known)}")
-    return AutoencoderTraining(**values)
-
-
-def bad_setting(message: str, hint: str) -> MeshGPTError:
-    return MeshGPTError(message, hint=hint, code="bad_setting")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run that is there already goes on")
-    parser.add_argument("overrides", nargs="*", metavar="name=value")
-    options = parser.parse_args()
-    try:
-        train(read_config(options.config, options.overrides), options.out)
-    except MeshGPTError as error:
-        parser.exit(2, f"{error}\n")
+    """The configuration in a YAML file, as in training.run.read_settings."""
+    return AutoencoderTraining(**read_settings(path, overrides, AutoencoderTraining, {"autoencoder": AutoencoderConfig}))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, read_config, train)

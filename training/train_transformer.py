@@ -9,18 +9,16 @@ Run again with the same --out, it goes on where it stopped. What the run needs i
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import re
 import subprocess
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
@@ -36,7 +34,7 @@ from core.tokenizer import Tokenizer
 from core.transformer import TransformerConfig
 from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
 from training.procedural import FAMILIES, generate
-from training.state import load_state, save_state
+from training.run import averaged, command_line, load_state, read_settings, save_state, schedule, update_average
 
 
 @dataclass(frozen=True)
@@ -167,14 +165,6 @@ def make_optimizers(model: TextToMesh, config: TrainingConfig) -> list[torch.opt
     ]
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """The learning rate over its peak at that share of the run: linear up, cosine down to a fiftieth."""
-    if progress < warmup:
-        return max(progress / warmup, 0.02)
-    angle = torch.pi * min(1.0, (progress - warmup) / (1 - warmup))
-    return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(angle))))
-
-
 def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
     """Mean nats a face over a batch."""
     device = accelerator.device
@@ -186,20 +176,11 @@ def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) ->
 
 
 @torch.no_grad()
-def update_average(average: dict[str, Tensor], model: TextToMesh, decay: float) -> None:
-    """Move the average towards the model's present weights."""
-    pairs = [(average[name], value) for name, value in model.state_dict().items()]
-    torch._foreach_lerp_([a for a, _ in pairs], [v for _, v in pairs], 1 - decay)
-
-
-@torch.no_grad()
 def validation_nats(model: TextToMesh, average: dict[str, Tensor], validation: CodeSet, accelerator: Accelerator) -> float:
     """Nats a face of the averaged weights on held-out meshes, with their text and nothing given. The model keeps its own weights."""
-    current = {name: value.clone() for name, value in model.state_dict().items()}
-    model.load_state_dict(average)
     feed = itertools.islice(batches(validation, faces=1000, seed=0), 8)
-    results = [(face_nats(model, batch, accelerator).item(), int((batch.codes[..., 0] >= 0).sum())) for batch in feed]
-    model.load_state_dict(current)
+    with averaged(model, average):
+        results = [(face_nats(model, batch, accelerator).item(), int((batch.codes[..., 0] >= 0).sum())) for batch in feed]
     return sum(nats * faces for nats, faces in results) / sum(faces for _, faces in results)
 
 
@@ -237,34 +218,11 @@ def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
     return {f"tokenizer.{name}": weight for name, weight in tokenizer.state_dict().items()}
 
 
-def read_config(path: Path, overrides: list[str]) -> TrainingConfig:
-    """The YAML configuration with `name=value` (or `transformer.name=value`) overrides.
-
-    Raises MeshGPTError (bad_setting) for a name that there is not.
-    """
-    values = yaml.safe_load(path.read_text())
-    for override in overrides:
-        name, _, value = override.partition("=")
-        *group, name = name.split(".")
-        target = values.setdefault(group[0], {}) if group else values
-        target[name] = yaml.safe_load(value)
-    known = {f.name for f in fields(TrainingConfig)}
-    if unknown := set(values) - known:
-        raise MeshGPTError(f"there is no setting {', '.join(sorted(unknown))}", hint=f"use {', '.join(sorted(known))}", code="bad_setting")
-    return replace(TrainingConfig(data="", validation=""), **values)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run; a run that is there already goes on")
-    parser.add_argument("overrides", nargs="*", metavar="name=value")
-    options = parser.parse_args()
-    try:
-        train(read_config(options.config, options.overrides), options.out)
-    except MeshGPTError as error:
-        parser.exit(2, f"{error}\n")
+def read_config(path: Path, overrides: Sequence[str]) -> TrainingConfig:
+    """The configuration in a YAML file, as in training.run.read_settings."""
+    groups = {"transformer": TransformerConfig, "text": TextConfig, "sampling": Sampling}
+    return TrainingConfig(**read_settings(path, overrides, TrainingConfig, groups))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, read_config, train)

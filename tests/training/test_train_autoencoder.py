@@ -23,7 +23,8 @@ from core.mesh import Mesh, quantise
 from training import train_autoencoder
 from training.data.lowpoly import RealMesh
 from training.procedural import generate
-from training.train_autoencoder import AutoencoderTraining, Batches, collate, read_config, schedule, train, vary
+from training.run import schedule
+from training.train_autoencoder import AutoencoderTraining, Batches, collate, read_config, train, vary
 
 TINY = AutoencoderTraining(
     steps=12,

@@ -16,7 +16,7 @@ from core.autoencoder import AutoencoderConfig, MeshAutoencoder, save_autoencode
 from core.errors import MeshGPTError
 from core.pipeline import MeshGPT
 from training.data.dataset import build
-from training.train_transformer import read_config, schedule, train
+from training.train_transformer import read_config, train
 
 STEPS = 24
 
@@ -80,14 +80,9 @@ def test_overrides_reach_their_setting_and_unknown_ones_are_refused(settings: Pa
     assert (config.learning_rate, config.transformer["depth"], config.transformer["dim"]) == (0.5, 7, 32)
     with pytest.raises(MeshGPTError, match="no setting colour"):
         read_config(settings, ["colour=blue"])
-
-
-def test_the_rate_rises_and_falls() -> None:
-    rates = [schedule(i / 100, warmup=0.1) for i in range(101)]
-    assert rates[10] == pytest.approx(1.0)
-    assert rates[:11] == sorted(rates[:11])
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(0.02)
+    (settings.parent / "empty.yaml").write_text("minutes: 1")
+    with pytest.raises(MeshGPTError, match="data, validation is missing"):
+        read_config(settings.parent / "empty.yaml", [])
 
 
 def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) -> None:
