@@ -31,6 +31,8 @@ from training.metrics import triangle_accuracy
 from training.procedural import FAMILIES, generate
 from training.run import averaged, bad_setting, command_line, load_state, read_settings, save_state, schedule, update_average
 
+PRECISIONS = {"fp32": "no", "bf16": "bf16"}  # to accelerate's words; in YAML, no is not a word
+
 
 @dataclass(frozen=True)
 class AutoencoderTraining:
@@ -39,9 +41,9 @@ class AutoencoderTraining:
     steps: updates in all; warm-up (a share of them) and cosine are laid over them. batch: meshes a step and process.
     real: folder of real meshes, "" for none; real_share: how many of the meshes drawn are real. max_faces: larger meshes are left out.
     learning_rate: its peak. clip: largest norm of the gradient. ema: decay of the averaged weights, which are the ones kept.
-    precision: "no" or "bf16". threads, workers: of torch, and processes that prepare batches. save_every: steps from one checkpoint and
+    precision: "fp32" or "bf16". threads, workers: of torch, and processes that prepare batches. save_every: steps from one checkpoint and
     validation to the next. validation: procedural meshes, and at most as many real ones, to validate on.
-    autoencoder: fields of AutoencoderConfig that differ from their defaults.
+    autoencoder: fields of AutoencoderConfig that differ from their defaults. Raises MeshGPTError (bad_setting) for another precision.
     """
 
     steps: int = 20_000
@@ -54,13 +56,17 @@ class AutoencoderTraining:
     warmup: float = 0.02
     clip: float = 1.0
     ema: float = 0.999
-    precision: str = "no"
+    precision: str = "fp32"
     threads: int = 1
     workers: int = 0
     seed: int = 0
     save_every: int = 500
     validation: int = 64
     autoencoder: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise bad_setting(f"precision is {self.precision!r}", f"use {' or '.join(PRECISIONS)}")
 
 
 def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
@@ -71,7 +77,7 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
     claim_folder(out, config)
     real = [entry for entry in read_lowpoly(config.real) if len(entry.mesh.faces) <= config.max_faces] if config.real else []
     held_out = validation_meshes(config, real)

@@ -182,6 +182,11 @@ def test_an_unknown_setting_is_refused_by_its_name(tmp_path: Path, override: str
         read_config(tmp_path / "a.yaml", [override])
 
 
+def test_a_precision_that_there_is_not_is_refused() -> None:
+    with pytest.raises(MeshGPTError, match="use fp32 or bf16"):
+        AutoencoderTraining(precision="no")
+
+
 def test_the_settings_that_come_along_can_be_read() -> None:
     path = Path(train_autoencoder.__file__).parent / "configs/autoencoder.yaml"
     assert read_config(path, []).steps > 1000
