@@ -23,6 +23,22 @@ MODULES = ("batch", "errors", "jobs", "meshes", "operators", "preferences", "run
 
 sys.path.insert(0, str(ROOT))
 
+exit_status = 0
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global exit_status
+    exit_status = int(exitstatus)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    """End without C's exit handlers: that of bpy 4.5 can wait for ever for its own thread that closes files."""
+    if "bpy" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_status)
+
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
