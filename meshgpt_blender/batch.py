@@ -13,6 +13,7 @@ import bpy
 
 from . import jobs
 from .errors import AddonError
+from .properties import settings_of
 
 FAILED = 2
 FORMATS = (".blend", ".glb", ".obj")
@@ -64,7 +65,7 @@ def generate(options: argparse.Namespace) -> None:
     path = output_file(options.output, options.prompt)
     path.parent.mkdir(parents=True, exist_ok=True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    settings = bpy.context.scene.meshgpt
+    settings = settings_of(bpy.context.scene)
     for name in ("prompt", "variants", "seed", "size", "guidance", "temperature", "max_faces"):
         setattr(settings, name, getattr(options, name))
     job = jobs.generate(bpy.context)
@@ -105,7 +106,7 @@ def save(objects: list[bpy.types.Object], path: Path) -> list[Path]:
 def register() -> None:
     global _command
     if hasattr(bpy.utils, "register_cli_command"):
-        _command = bpy.utils.register_cli_command("meshgpt", command)
+        _command = bpy.utils.register_cli_command("meshgpt", command)  # type: ignore[func-returns-value]  # the stubs have no result
 
 
 def unregister() -> None:

@@ -20,6 +20,7 @@ from mathutils import Matrix, Vector
 
 from . import meshes, runtime
 from .errors import AddonError, sentence
+from .properties import settings_of
 
 TICK_SECONDS = 0.008
 PREVIEW = "meshgpt_preview"  # marks a preview, so that one that an undo or an autosave brings back can be told and taken out
@@ -172,7 +173,7 @@ class Job:
 
     def show(self, variant: int, stream: Stream) -> None:
         """Bring the preview of a variant up to date; make it if it is not there."""
-        preview = stream.preview and stream.preview.find(bpy.data.objects)
+        preview: Any = stream.preview and stream.preview.find(bpy.data.objects)
         if not preview:
             preview = bpy.data.objects.new(f"{self.target.name} (preview)", bpy.data.meshes.new("MeshGPT preview"))
             preview[PREVIEW] = preview.data[PREVIEW] = True
@@ -289,7 +290,7 @@ class Stream:
 
 def generate(context: bpy.types.Context) -> Job:
     """Start making what the scene's prompt says, at the 3D cursor. Raises AddonError if no worker can be started."""
-    settings = context.scene.meshgpt
+    settings = settings_of(context.scene)
     worker = runtime.worker()
     target = Target(
         Name.of(context.scene),
@@ -308,7 +309,7 @@ def autocomplete(context: bpy.types.Context) -> Job:
 
     The result is a new object in the same place; the original is hidden. Raises AddonError if the object cannot be used.
     """
-    settings, source = context.scene.meshgpt, context.active_object
+    settings, source = settings_of(context.scene), context.active_object
     polygons = meshes.read_object(source, context.evaluated_depsgraph_get())
     sent = meshes.standing(source.matrix_world)
     vertices, faces = meshes.to_wire(polygons.moved(sent))
@@ -319,7 +320,7 @@ def autocomplete(context: bpy.types.Context) -> Job:
         Name.of(editable_collection(context)),
         f"{source.name} completed"[:60],
         source.matrix_world.copy(),
-        Vector((max(source.dimensions) * 1.25, 0, 0)),
+        Vector((max(source.dimensions[:]) * 1.25, 0, 0)),
         sent.inverted(),
         Name.of(source),
     )
@@ -434,9 +435,9 @@ def before_save(*_: object) -> None:
 def remove_strays(*_: object) -> None:
     """Take out previews that an undo step or an autosaved file brought back."""
     kept = {stream.preview.uid for stream in job.streams.values() if stream.preview} if job else set()
-    for obj in [obj for obj in bpy.data.objects if PREVIEW in obj and obj.session_uid not in kept]:
+    for obj in [obj for obj in bpy.data.objects if obj.get(PREVIEW) and obj.session_uid not in kept]:
         bpy.data.objects.remove(obj)
-    for mesh in [mesh for mesh in bpy.data.meshes if PREVIEW in mesh and not mesh.users]:
+    for mesh in [mesh for mesh in bpy.data.meshes if mesh.get(PREVIEW) and not mesh.users]:
         bpy.data.meshes.remove(mesh)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import bpy
 import numpy as np
@@ -161,7 +162,7 @@ def turned(faces: IntArray) -> IntArray:
     return np.where(quad, faces[:, [0, 3, 2, 1]], faces[:, [0, 2, 1, 3]])
 
 
-def foreach_get(collection: bpy.types.bpy_prop_collection, name: str, width: int = 1) -> IntArray:
+def foreach_get(collection: bpy.types.bpy_prop_collection[Any], name: str, width: int = 1) -> IntArray:
     values = np.empty(len(collection) * width, np.int32)
     collection.foreach_get(name, values)
     return values.astype(np.int64)

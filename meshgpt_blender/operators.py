@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import bpy
 
 from . import jobs, runtime
 from .errors import AddonError
+from .properties import settings_of
 
-Outcome = set[str]
+Outcome = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]  # whatever an operator may answer
 
 
 class MESHGPT_OT_generate(bpy.types.Operator):
@@ -149,7 +151,7 @@ def why_not_now(context: bpy.types.Context) -> str:
 
 
 def why_not_generate(context: bpy.types.Context) -> str:
-    return "" if context.scene.meshgpt.prompt.strip() else "Type a prompt first, such as: a chair"
+    return "" if settings_of(context.scene).prompt.strip() else "Type a prompt first, such as: a chair"
 
 
 def why_not_autocomplete(context: bpy.types.Context) -> str:
@@ -167,4 +169,4 @@ CLASSES = (
     MESHGPT_OT_stop_worker,
     MESHGPT_OT_open_log,
 )
-register, unregister = bpy.utils.register_classes_factory(CLASSES)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)  # type: ignore[func-returns-value, attr-defined]  # the stubs have no result

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import textwrap
 import time
+from typing import Literal
 
 import bpy
 
 from . import jobs, runtime
+from .properties import settings_of
+
+Icon = Literal["NONE", "BLANK1", "ERROR", "INFO"]
 
 
 class MESHGPT_PT_main(bpy.types.Panel):
@@ -20,7 +24,7 @@ class MESHGPT_PT_main(bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
-        layout.prop(context.scene.meshgpt, "prompt", text="", placeholder="a chair", icon="OUTLINER_DATA_FONT")
+        layout.prop(settings_of(context.scene), "prompt", text="", placeholder="a chair", icon="OUTLINER_DATA_FONT")
         if job := jobs.busy():
             draw_progress(layout, job)
             return
@@ -46,7 +50,7 @@ class MESHGPT_PT_options(bpy.types.Panel):
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, context.scene.meshgpt
+        layout, settings = self.layout, settings_of(context.scene)
         layout.use_property_split = True
         layout.use_property_decorate = False
         layout.enabled = jobs.busy() is None
@@ -77,7 +81,7 @@ def draw_status_bar(header: bpy.types.Header, _context: bpy.types.Context) -> No
         row.operator("meshgpt.cancel", text="", icon="CANCEL", emboss=False)
 
 
-def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: str = "NONE", alert: bool = False) -> None:
+def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str, icon: Icon = "NONE", alert: bool = False) -> None:
     """Text over as many lines as the region's width asks for, the icon before the first."""
     width = int(context.region.width / (7.5 * context.preferences.system.ui_scale)) - 4
     column = layout.column(align=True)

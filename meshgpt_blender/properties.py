@@ -69,11 +69,17 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
         }
 
 
+def settings_of(scene: bpy.types.Scene) -> MeshGPTSettings:
+    """The prompt and the options of a scene: `scene.meshgpt`, with its type."""
+    return scene.meshgpt  # type: ignore[attr-defined]  # it is there since register()
+
+
 def register() -> None:
     bpy.utils.register_class(MeshGPTSettings)
-    bpy.types.Scene.meshgpt = bpy.props.PointerProperty(type=MeshGPTSettings, name="MeshGPT")
+    settings = bpy.props.PointerProperty(type=MeshGPTSettings, name="MeshGPT")  # type: ignore[func-returns-value]  # the stubs have no result
+    bpy.types.Scene.meshgpt = settings  # type: ignore[attr-defined]  # how Blender lets types grow
 
 
 def unregister() -> None:
-    del bpy.types.Scene.meshgpt
+    del bpy.types.Scene.meshgpt  # type: ignore[attr-defined]
     bpy.utils.unregister_class(MeshGPTSettings)
