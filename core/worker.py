@@ -38,6 +38,7 @@ from core.request import Cancelled, Model, Request, Result
 
 SECONDS_BETWEEN_FACES = 0.05
 SECONDS_BETWEEN_PROGRESS = 0.1
+LARGEST_LOG = 1_000_000  # bytes
 MOST_THREADS = 2  # a small model at one face a time gains nothing from more
 
 wire = logging.getLogger("meshgpt")
@@ -46,8 +47,9 @@ wire = logging.getLogger("meshgpt")
 def serve(load: Callable[[], Model], log: Path | None = None) -> NoReturn:
     """Answer requests until standard input ends or shutdown is asked for; the process ends here.
 
-    load: makes the model, in a while. log: the file that everything but the protocol goes to, made if it is missing; None for standard
-    error. The exit status is 0, or 2 if the model cannot be loaded, after an error message that says why.
+    load: makes the model, in a while. log: the file that everything but the protocol goes to, made if it is missing, begun anew if
+    it is over LARGEST_LOG; None for standard error. The exit status is 0, or 2 if the model cannot be loaded, after an error message that
+    says why.
     Raises OSError if the log cannot be written.
     """
     requests, answers = take_standard_streams(log)
@@ -68,6 +70,8 @@ def take_standard_streams(log: Path | None) -> tuple[BinaryIO, BinaryIO]:
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_LOG:
+                file.truncate(0)
             os.dup2(file.fileno(), 2)
     os.dup2(2, 1)
     sys.stdout = sys.stderr

@@ -58,8 +58,7 @@ class Place:
             "PYTHONPYCACHEPREFIX": str(self.log.parent / "bytecode"),
         }
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONSTARTUP")}
-        polite = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that spin while they wait are many times slower beside a busy Blender
-        return polite | kept | ours
+        return kept | ours
 
 
 def place() -> Place:
@@ -86,7 +85,7 @@ def full_path(path: str) -> str:
 
 def preferences() -> Any:
     """The add-on's preferences, or None where it runs without being installed."""
-    addon = bpy.context.preferences.addons.get(__package__)
+    addon: bpy.types.Addon | None = bpy.context.preferences.addons.get(__package__)
     return addon and addon.preferences
 
 
@@ -337,10 +336,11 @@ else:
 
 
 def read_from(path: Path, start: int) -> str:
-    """The last part of a file, from `start` on and at most 64 kB."""
+    """The last part of a file, from `start` on and at most 64 kB; from its beginning on if it has been started anew since."""
     try:
+        size = path.stat().st_size
         with path.open("rb") as file:
-            file.seek(max(start, path.stat().st_size - 65536))
+            file.seek(max(start if start <= size else 0, size - 65536))
             return file.read().decode(errors="replace")
     except OSError:
         return ""

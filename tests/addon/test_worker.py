@@ -171,6 +171,14 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(settings, 
     assert f'"{program}" -m pip install torch' in str(error.value)
 
 
+def test_a_missing_package_is_named_too_where_the_worker_began_the_log_anew(addon, settings, python):
+    (addon.runtime.user_folder() / "worker.log").write_text("an old line\n" * 1000)
+    python("""while [ "$1" != --log ]; do shift; done; : > "$2"; echo "ModuleNotFoundError: No module named 'einops'" >&2; exit 1""")
+
+    with pytest.raises(RuntimeError, match="lacks the package einops"):
+        bpy.ops.meshgpt.generate()
+
+
 def test_a_worker_that_ends_before_it_is_ready_points_to_the_log(addon, settings, python):
     python("echo something odd >&2; exit 3")
 

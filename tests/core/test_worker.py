@@ -19,7 +19,7 @@ import pytest
 
 from core.mesh import Mesh
 from core.protocol import ANSWERS, LONGEST_LINE, PROTOCOL, Message, decode, encode, faces_from_lists
-from core.worker import FaceStream, physical_cores
+from core.worker import LARGEST_LOG, FaceStream, physical_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 60.0  # seconds until a test gives up on an answer; none of them is a measurement
@@ -287,8 +287,7 @@ def test_cancel_is_obeyed_within_one_face(log: Path, tmp_path: Path) -> None:
     with worker_of(GATED, log, str(gate), str(made)) as client:
         client.send("generate", id="r1", text="a tower", variants=1, seed=0)
         with gate.open("wb", buffering=0) as opened:
-            opened.write(b"..")
-            client.receive_until("faces")
+            client.receive_until("faces")  # now it waits at the gate
             client.send("cancel", id="r1")
             client.send_line(b"garbage\n")
             while client.receive()["type"] != "error":  # once this is answered, the cancel before it has been read
@@ -420,6 +419,17 @@ def test_a_model_that_fails_before_it_is_ready_is_told_before_the_end(log: Path,
     assert "Traceback" in log.read_text()
 
 
+@pytest.mark.parametrize(("size", "kept"), [(LARGEST_LOG, True), (LARGEST_LOG + 1, False)])
+def test_a_log_is_added_to_until_it_is_large_and_begun_anew_then(log: Path, size: int, kept: bool) -> None:
+    log.parent.mkdir()
+    log.write_bytes(b"x" * size)
+    with started(["-m", "core", "serve", "--fake", "--log", str(log)], log) as client:
+        client.ask("generate", id="r1", text="misbehave")
+    assert log.read_bytes().startswith(b"x" * size) == kept
+    assert log.stat().st_size != size
+    assert b"\0" not in log.read_bytes()
+
+
 def test_the_wire_is_logged_if_asked_for(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MESHGPT_LOG", "debug")
     with started(["-m", "core", "serve", "--fake", "--log", str(log)], log) as client:
@@ -510,3 +520,18 @@ def test_torch_is_told_how_many_threads_to_use() -> None:
     expected = str(min(2, physical_cores()))
     assert threads() == [expected, expected]
     assert threads(OMP_NUM_THREADS="3") == ["3", "3"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere torch's threads do not say how they wait")
+@pytest.mark.parametrize(("asked", "policy"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_waiting_threads_sleep_unless_asked_to_spin(
+    log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, policy: str
+) -> None:
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_WAIT_POLICY", asked)
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "TRUE")
+    (tmp_path / "config.json").write_text("{}")  # no checkpoint, but torch is loaded before that is known
+    with started(["-m", "core", "serve", "--model", str(tmp_path), "--log", str(log)], log) as client:
+        client.remaining()
+    assert f"OMP_WAIT_POLICY = '{policy}'" in log.read_text()
