@@ -45,6 +45,7 @@ def picture(mesh: Mesh, size: int) -> NDArray[np.uint8]:
     up, away = centred[:, 2] * np.cos(TILT) + away * np.sin(TILT), away * np.cos(TILT) - centred[:, 2] * np.sin(TILT)
     scale = 0.9 * pixels / max(1.0, float(np.ptp(x)), float(np.ptp(up)))
     middle = (up.min() + up.max()) / 2
+    x -= (x.min() + x.max()) / 2
     screen = np.stack([pixels / 2 + x * scale, pixels / 2 - (up - middle) * scale, away * scale], 1)
     colours, depth = np.full((pixels, pixels, 3), PAPER, np.float64), np.full((pixels, pixels), np.inf)
     for face in mesh.quads().faces.tolist():
