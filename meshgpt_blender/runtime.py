@@ -50,12 +50,12 @@ class Place:
         return [self.python, "-m", "core", "serve", *source, "--log", str(self.log)]
 
     def environment(self) -> dict[str, str]:
-        """The worker's environment: our packages and nothing of Blender's own Python; bytecode is kept beside the log."""
+        """The worker's environment: our packages and nothing of Blender's own Python."""
         ours = {
             "PYTHONPATH": str(self.packages),
             "PYTHONNOUSERSITE": "1",
             "PYTHONUTF8": "1",
-            "PYTHONPYCACHEPREFIX": str(self.log.parent / "bytecode"),
+            "PYTHONDONTWRITEBYTECODE": "1",  # not into the add-on's folder; another one for it would have torch compiled anew, 73 MB
         }
         kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONHOME", "PYTHONSTARTUP")}
         return kept | ours

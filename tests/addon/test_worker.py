@@ -289,8 +289,9 @@ def test_the_worker_does_not_see_blenders_own_python_home(addon, monkeypatch):
     assert (Path(environment["PYTHONPATH"]) / "core" / "__main__.py").is_file()
 
 
-def test_nothing_is_written_into_the_add_ons_own_folder(addon, settings):
+def test_nothing_is_written_into_the_add_ons_own_folder(addon, settings, monkeypatch):
     home = Path(addon.runtime.__file__).parent
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
 
     bpy.ops.meshgpt.generate()
 
