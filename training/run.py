@@ -24,6 +24,8 @@ from torch import Tensor, nn
 
 from core.errors import MeshGPTError
 
+PRECISIONS = {"fp32": "no", "bf16": "bf16"}  # our names and accelerate's
+
 
 def command_line(description: str, read: Callable[[Path, Sequence[str]], Any], train: Callable[[Any, Path], object]) -> None:
     """The command line of a training script: --config FILE --out FOLDER [name=value ...]."""
@@ -58,6 +60,12 @@ def read_settings(path: Path, overrides: Sequence[str], kind: Any, groups: dict[
     if missing := sorted(set(required) - set(values)):
         raise bad_setting(f"the setting {', '.join(missing)} is missing", f"add it to {path} or to the command")
     return values
+
+
+def check_precision(name: str) -> None:
+    """Raises MeshGPTError (bad_setting) for a precision that there is not."""
+    if name not in PRECISIONS:
+        raise bad_setting(f"precision is {name!r}", f"use {' or '.join(PRECISIONS)}")
 
 
 def bad_setting(message: str, hint: str) -> MeshGPTError:

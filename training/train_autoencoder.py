@@ -29,9 +29,18 @@ from training.data.dataset import HELD_OUT_SEEDS
 from training.data.lowpoly import RealMesh, read_lowpoly
 from training.metrics import triangle_accuracy
 from training.procedural import FAMILIES, generate
-from training.run import averaged, bad_setting, command_line, load_state, read_settings, save_state, schedule, update_average
-
-PRECISIONS = {"fp32": "no", "bf16": "bf16"}  # to accelerate's words; in YAML, no is not a word
+from training.run import (
+    PRECISIONS,
+    averaged,
+    bad_setting,
+    check_precision,
+    command_line,
+    load_state,
+    read_settings,
+    save_state,
+    schedule,
+    update_average,
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,7 @@ class AutoencoderTraining:
     autoencoder: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise bad_setting(f"precision is {self.precision!r}", f"use {' or '.join(PRECISIONS)}")
+        check_precision(self.precision)
 
 
 def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:

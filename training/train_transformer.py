@@ -34,7 +34,17 @@ from core.tokenizer import Tokenizer
 from core.transformer import TransformerConfig
 from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
 from training.procedural import FAMILIES, generate
-from training.run import averaged, command_line, load_state, read_settings, save_state, schedule, update_average
+from training.run import (
+    PRECISIONS,
+    averaged,
+    check_precision,
+    command_line,
+    load_state,
+    read_settings,
+    save_state,
+    schedule,
+    update_average,
+)
 
 
 @dataclass(frozen=True)
@@ -44,8 +54,10 @@ class TrainingConfig:
     data, validation: sets of codes. autoencoder: folder of the one whose codes they are, "" for grid coordinates.
     minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
-    ema: decay of the averaged weights, which are the ones kept. text_dropout, given_share: as in training.data.dataset.batches.
+    precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
+    text_dropout, given_share: as in training.data.dataset.batches.
     transformer, text, sampling: fields of TransformerConfig, TextConfig and Sampling that differ from their defaults.
+    Raises MeshGPTError (bad_setting) for another precision.
     """
 
     data: str
@@ -68,12 +80,15 @@ class TrainingConfig:
     text: dict[str, int] = field(default_factory=dict)
     sampling: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_precision(self.precision)
+
 
 def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
     """Train until `clock` (in seconds) says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard) and `out`/checkpoint."""
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=config.precision)
+    accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
     data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
     tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
     check_codes(data, tokenizer)

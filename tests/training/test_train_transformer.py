@@ -32,7 +32,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "minutes": STEPS / 60,  # the tests' clock ticks a second a step
         "save_every": 8 / 60,
         "batch_faces": 120,
-        "precision": "no",
+        "precision": "fp32",
         "transformer": {"dim": 32, "depth": 1, "heads": 2, "fine_dim": 32, "fine_depth": 1, "fine_heads": 2, "max_faces": 64},
         "text": {"width": 16, "layers": 1, "heads": 2},
     }
