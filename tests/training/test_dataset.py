@@ -10,7 +10,9 @@ import pytest
 
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
+from core.mesh import Mesh
 from training.data.dataset import CodeSet, batches, build, components, epoch_batches, part
+from training.data.lowpoly import RealMesh
 from training.procedural import generate
 
 FAMILIES = ["stool", "table"]
@@ -32,6 +34,16 @@ def test_larger_meshes_are_left_out() -> None:
     small = build(["table"], range(0, 30), max_faces=35, processes=1)
     assert 0 < len(small) < 30
     assert np.diff(small.starts).max() <= 35
+
+
+def test_real_meshes_join_with_their_captions_and_category() -> None:
+    mesh = generate("table", 0).mesh
+    speck = Mesh(np.array([[0, 0, 0], [1, 0, 0], [1, 1e-4, 0]]), np.array([[0, 1, 2]]))
+    real = [RealMesh(m, ("a thing",), "thing", "train", 1.0) for m in (mesh, speck)]
+    joined = build(["stool"], range(3), 60, 1, real)
+    assert joined.labels == ["stool"] * 3 + ["thing"]
+    assert joined.captions[3] == ["a thing"]
+    np.testing.assert_array_equal(joined.codes[joined.faces(3)], MeshDiscretizer().encode(mesh))
 
 
 def test_a_saved_set_comes_back(data: CodeSet, tmp_path: Path) -> None:

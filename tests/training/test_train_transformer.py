@@ -90,7 +90,7 @@ def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) ->
     small = {"coordinate_width": 8, "vertex_width": 16, "codebook_size": 64, "decoder_width": 16, "decoder_depth": 1}
     sizes = AutoencoderConfig(encoder_widths=(16,), **small)  # type: ignore[arg-type]
     save_autoencoder(tmp_path / "autoencoder", sizes, MeshAutoencoder(sizes).state_dict(), {})
-    data = build(["stool"], range(4), 60, 1, tmp_path / "autoencoder")
+    data = build(["stool"], range(4), 60, 1, autoencoder=tmp_path / "autoencoder")
     assert data.codes.shape[1] == 4 * sizes.codes_per_vertex
     assert data.grid.shape[1] == 12
     data.save(tmp_path / "codes.npz")

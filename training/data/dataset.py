@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -25,6 +26,7 @@ from core.errors import MeshGPTError
 from core.grammar import ABSENT
 from core.mesh import Frame, IntArray, Mesh
 from core.tokenizer import Tokenizer
+from training.data.lowpoly import RealMesh, read_lowpoly
 from training.procedural import FAMILIES, generate
 
 HELD_OUT_SEEDS = 1_000_000  # procedural seeds from here on are for validation
@@ -82,14 +84,22 @@ class Batch:
     given: IntArray
 
 
-def build(families: list[str], seeds: range, max_faces: int, processes: int, autoencoder: Path | None = None) -> CodeSet:
-    """The procedural meshes of those families and seeds that have at most `max_faces` faces.
+def build(
+    families: list[str],
+    seeds: range,
+    max_faces: int,
+    processes: int,
+    real: Sequence[RealMesh] = (),
+    autoencoder: Path | None = None,
+) -> CodeSet:
+    """The procedural meshes of those families and seeds, and real ones, that have at most `max_faces` faces on the grid.
 
     autoencoder: the folder of the one whose codes to use; None for grid coordinates.
     """
     chunks = [(family, range(start, min(start + 250, seeds.stop))) for start in range(seeds.start, seeds.stop, 250) for family in families]
     with ProcessPoolExecutor(processes) as pool:
-        parts = [sample for chunk in pool.map(build_chunk, *zip(*chunks, strict=True)) for sample in chunk if len(sample[0]) <= max_faces]
+        made = [sample for chunk in pool.map(build_chunk, *zip(*chunks, strict=True)) for sample in chunk]
+    parts = [sample for sample in made + real_codes(real) if len(sample[0]) <= max_faces]
     grid, captions, labels = zip(*parts, strict=True)
     joined, starts = np.concatenate(grid), np.cumsum([0, *map(len, grid)])
     codes = joined if autoencoder is None else learned_codes(joined, starts, read_tokenizer(autoencoder))
@@ -100,6 +110,15 @@ def build_chunk(family: str, seeds: range) -> list[tuple[NDArray[np.int16], list
     tokenizer = MeshDiscretizer()
     samples = [generate(family, seed) for seed in seeds]
     return [(tokenizer.encode(sample.mesh).astype(np.int16), list(sample.captions), family) for sample in samples]
+
+
+def real_codes(meshes: Sequence[RealMesh]) -> list[tuple[NDArray[np.int16], list[str], str]]:
+    """Grid coordinates, captions and category of each; those of which nothing is left on the grid are left out."""
+    tokenizer, found = MeshDiscretizer(), []
+    for entry in meshes:
+        with suppress(MeshGPTError):
+            found.append((tokenizer.encode(entry.mesh).astype(np.int16), list(entry.captions), entry.category))
+    return found
 
 
 def read_tokenizer(autoencoder: Path | None) -> Tokenizer:
@@ -210,11 +229,15 @@ def main() -> None:
     parser.add_argument("--per-family", type=int, default=3000, help="meshes of each procedural family (default 3000)")
     parser.add_argument("--validation", action="store_true", help="use the seeds that training never sees")
     parser.add_argument("--max-faces", type=int, default=200, help="leave out larger meshes (default 200)")
+    parser.add_argument("--real", type=Path, help="folder of real meshes to add, without pieces of kits (default: none)")
     parser.add_argument("--autoencoder", type=Path, help="checkpoint folder of one whose codes to use (default: grid coordinates)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     first = HELD_OUT_SEEDS if options.validation else 0
-    data = build(list(FAMILIES), range(first, first + options.per_family), options.max_faces, options.processes, options.autoencoder)
+    split = "val" if options.validation else "train"
+    real = [entry for entry in read_lowpoly(options.real) if entry.split == split and entry.weight == 1] if options.real else []
+    seeds = range(first, first + options.per_family)
+    data = build(list(FAMILIES), seeds, options.max_faces, options.processes, real, options.autoencoder)
     data.save(options.out)
     lengths = np.diff(data.starts)
     print(f"{len(data)} meshes, {lengths.sum()} faces ({lengths.mean():.0f} a mesh, at most {lengths.max()}) in {options.out}")
