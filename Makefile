@@ -34,7 +34,7 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.generation
 
 train: .venv/ready data/train.npz data/validation.npz
-	$(BIN)/accelerate launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default
+	$(BIN)/python -m accelerate.commands.launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default
 
 data/train.npz:
 	$(BIN)/python -m training.data.dataset --out $@ --per-family 4000

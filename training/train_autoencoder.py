@@ -1,6 +1,6 @@
 """Train the learned tokenizer on procedural and real meshes.
 
-    accelerate launch -m training.train_autoencoder --config training/configs/autoencoder.yaml --out runs/autoencoder
+    python -m accelerate.commands.launch -m training.train_autoencoder --config training/configs/autoencoder.yaml --out runs/autoencoder
 
 Run again with the same --out, it goes on where it stopped, and ends with the same weights as if it had never stopped: what a step sees
 depends on its number alone. `name=value` arguments override the configuration.

@@ -2,7 +2,7 @@
 
     python -m training.data.dataset --out data/train.npz
     python -m training.data.dataset --out data/validation.npz --validation --per-family 40
-    accelerate launch -m training.train_transformer --config training/configs/default.yaml --out runs/default
+    python -m accelerate.commands.launch -m training.train_transformer --config training/configs/default.yaml --out runs/default
 
 Run again with the same --out, it goes on where it stopped. What the run needs is in the configuration; `name=value` arguments override.
 """
@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
@@ -136,8 +137,9 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         step += 1
         update_average(average, model, min(config.ema, step / (step + 10)))
         faces += int((batch.codes[..., 0] >= 0).sum()) * accelerator.num_processes
-        bar.update(round(clock() - started) - round(elapsed))
-        elapsed = clock() - started
+        now = torch.tensor(clock() - started, dtype=torch.float64, device=accelerator.device)
+        before, elapsed = elapsed, broadcast(now).item()  # one clock for all processes, so that they stop together
+        bar.update(round(elapsed) - round(before))
         if step % 20 == 0:
             for name, value in {"nats_a_face": nats.item(), "gradient": float(norm), "rate": rate, "faces": faces}.items():
                 writer.add_scalar(f"training/{name}", value, step)

@@ -41,11 +41,11 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ticking(until: float = float("inf")) -> Callable[[], float]:
-    """A clock that gains half a second whenever it is asked, which is twice a step, and dies at `until`."""
+    """A clock that gains a second whenever it is asked, which is once a step, and dies at `until`."""
     ticks = itertools.count()
 
     def clock() -> float:
-        now = next(ticks) / 2
+        now = float(next(ticks))
         if now >= until:
             raise KeyboardInterrupt
         return now
