@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from accelerate import Accelerator
 from tqdm import tqdm
 
 from core.errors import MeshGPTError
@@ -172,7 +173,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder for evaluation.md and evaluation.json")
     options = parser.parse_args()
     try:
-        report = evaluate(MeshGPT.from_pretrained(options.model), options.prompts, options.training_seeds)
+        report = evaluate(MeshGPT.from_pretrained(options.model, str(Accelerator().device)), options.prompts, options.training_seeds)
     except MeshGPTError as error:
         parser.exit(2, f"{error}\n")
     page = markdown(report)
