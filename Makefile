@@ -11,7 +11,7 @@ BIN := .venv/bin
 	$(BIN)/pip install --quiet torch==2.13.0 --editable ".[training,blender,development]"
 	touch $@
 
-demo: addon
+demo: .venv/ready
 	$(BIN)/python demo/demo.py "$(PROMPT)" --seed $(SEED) --out out
 
 test: addon
@@ -27,7 +27,7 @@ lint: .venv/ready
 addon: .venv/ready
 	$(BIN)/python build_addon.py
 
-gallery: addon
+gallery: .venv/ready
 	$(BIN)/python demo/gallery.py --out docs/gallery.png
 
 bench: .venv/ready

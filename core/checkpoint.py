@@ -22,6 +22,7 @@ from core.model import ModelConfig
 from core.transformer import TransformerConfig
 
 FORMAT = 1
+FACTS = ("name", "tokenizer", "levels", "domain", "nouns", "shards")  # what config.json must say beside the sizes
 SHARD_BYTES = 15_000_000
 
 
@@ -68,6 +69,8 @@ def read_config(folder: Path) -> tuple[ModelConfig, dict[str, Any]]:
             raise bad_checkpoint(
                 f"{folder} is a checkpoint of format {facts['format']}, this version reads {FORMAT}", "use the version it was made with"
             )
+        if missing := [name for name in FACTS if name not in facts]:
+            raise bad_checkpoint(f"{path} is damaged (it lacks {', '.join(missing)})", "copy or download the model again")
         return ModelConfig(TransformerConfig(**facts["transformer"]), TextConfig(**facts["text"])), facts
     except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise bad_checkpoint(f"{path} is damaged ({error})", "copy or download the model again") from error

@@ -72,7 +72,7 @@ def decode(
             for level in range(config.codes_per_vertex):
                 logits = transformer.step_fine(state, vertex, level)
                 logits = guide(logits, sampling.guidance_scale) if guided else logits
-                symbols = draw(logits.double().cpu().numpy(), [rows[i] for i in active], stuck, sampling)
+                symbols = draw(logits.cpu().double().numpy(), [rows[i] for i in active], stuck, sampling)
                 for place, i in enumerate(active):
                     if place not in stuck:
                         rows[i].grammar.push(int(symbols[place]))

@@ -33,7 +33,7 @@ ATTEMPTS = 4  # samples drawn for a variant before the best of them is taken as 
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
-PLACEMENT_SCALES = (1.0, 0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
+PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
 
 
 @dataclass
@@ -331,7 +331,7 @@ class Prefix:
 def placements(tight: Frame) -> list[Frame]:
     """Boxes that hold what fills the box `tight`: of the same size, and larger with the part on the floor, at the top or at a side."""
     frames = [tight]
-    for share in PLACEMENT_SCALES[1:]:
+    for share in PLACEMENT_SCALES:
         scale = tight.scale / share
         room = scale - tight.scale
         for x, y, z in [(0, 0, 0), (0, 0, 1), (0, 0, 0.5), (-0.5, 0, 0), (0.5, 0, 0), (0, -0.5, 0), (0, 0.5, 0)]:

@@ -137,7 +137,7 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         step += 1
         update_average(average, model, min(config.ema, step / (step + 10)))
         faces += int((batch.codes[..., 0] >= 0).sum()) * accelerator.num_processes
-        now = torch.tensor(clock() - started, dtype=torch.float64, device=accelerator.device)
+        now = torch.tensor(clock() - started, device=accelerator.device)
         before, elapsed = elapsed, broadcast(now).item()  # one clock for all processes, so that they stop together
         bar.update(round(elapsed) - round(before))
         if step % 20 == 0:

@@ -83,6 +83,15 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
         MeshGPT.from_pretrained(copy, "cpu")
 
 
+def test_a_configuration_that_leaves_something_out_is_refused_at_once(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    del config["nouns"], config["levels"]
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MeshGPTError, match="lacks levels, nouns") as caught:
+        MeshGPT.from_pretrained(copy, "cpu")
+    assert caught.value.code == "bad_checkpoint"
+
+
 def test_a_later_format_is_refused(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     config["format"] = 99
