@@ -232,7 +232,7 @@ class Job:
         parts = [f"{made} in {self.clock() - self.started:.1f} s, seed {self.request['seed']}"]
         if self.refused:
             parts.append(f"left out {count(self.refused, 'face')} that repeated a corner or another face")
-        if cut := sum(not result["ended"] for result in self.results):
+        if cut := sum(not result["ended"] and not result["note"] for result in self.results):
             parts.append(f"{count(cut, 'mesh', 'meshes')} reached the limit of faces before being complete")
         parts += dict.fromkeys(result["note"] for result in self.results)
         return " ".join(sentence(part) for part in parts).strip()
