@@ -67,29 +67,29 @@ def decode(
     config = transformer.config
     active = list(range(len(rows)))
     while active:
-        stuck: set[int] = set()
+        over: set[int] = set()
         for vertex in range(config.vertices_per_face):
             for level in range(config.codes_per_vertex):
                 logits = transformer.step_fine(state, vertex, level)
                 logits = guide(logits, sampling.guidance_scale) if guided else logits
-                symbols = draw(logits.cpu().double().numpy(), [rows[i] for i in active], stuck, sampling)
+                symbols = draw(logits.cpu().double().numpy(), [rows[i] for i in active], over, sampling)
                 for place, i in enumerate(active):
-                    if place not in stuck:
+                    if place not in over:
                         rows[i].grammar.push(int(symbols[place]))
                         if rows[i].grammar.ended:
                             rows[i].ended = True
-                            stuck.add(place)
-                if len(stuck) == len(active):
+                            over.add(place)
+                if len(over) == len(active):
                     return True
                 transformer.take(state, level, torch.from_numpy(np.tile(symbols, 1 + guided)).to(device))
         for place, i in enumerate(active):
-            if place not in stuck:
+            if place not in over:
                 rows[i].faces.append(rows[i].grammar.previous)
                 if on_face:
                     on_face(i)
         if should_stop and should_stop():
             return False
-        kept = [place for place, i in enumerate(active) if place not in stuck and len(rows[i].faces) < max_faces]
+        kept = [place for place, i in enumerate(active) if place not in over and len(rows[i].faces) < max_faces]
         if len(kept) < len(active):
             state.select(torch.tensor(kept + [place + len(active) for place in kept] * guided, dtype=torch.long, device=device))
             active = [active[place] for place in kept]
@@ -99,15 +99,18 @@ def decode(
     return True
 
 
-def draw(logits: NDArray[np.float64], rows: list[Row], stuck: set[int], sampling: Sampling) -> IntArray:
-    """The next symbol of each row [b], from logits [b, vocabulary] and what the row's grammar allows. Rows allowed nothing join `stuck`."""
+def draw(logits: NDArray[np.float64], rows: list[Row], over: set[int], sampling: Sampling) -> IntArray:
+    """The next symbol of each row [b], from logits [b, vocabulary] and what the row's grammar allows.
+
+    over: places of rows that have come to their end; a row that is allowed nothing joins them.
+    """
     symbols = np.zeros(len(rows), np.int64)
     for place, row in enumerate(rows):
-        if place in stuck:
+        if place in over:
             continue
         allowed = row.grammar.allowed()
         if not allowed.any():
-            stuck.add(place)
+            over.add(place)
             continue
         scores = np.where(allowed, logits[place], -np.inf)
         if sampling.temperature == 0:
