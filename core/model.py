@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,6 +15,15 @@ from core.transformer import MeshTransformer, TransformerConfig
 class ModelConfig:
     transformer: TransformerConfig
     text: TextConfig
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values, as config.json holds them."""
+        return {"model": TextToMesh.__name__, **asdict(self)}
+
+    @classmethod
+    def read(cls, facts: dict[str, Any]) -> ModelConfig:
+        """From what `describe` wrote. Raises TypeError or KeyError for anything else."""
+        return cls(TransformerConfig(**facts["transformer"]), TextConfig(**facts["text"]))
 
 
 class TextToMesh(nn.Module):

@@ -18,17 +18,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.checkpoint import read_config, read_weights
+from core.checkpoint import bad_checkpoint, read_config, read_weights
 from core.conditioning import Text, TextTower, tokenize
 from core.decoding import Row, Sampling, decode
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, Frame, Mesh, quantise
+from core.model import ModelConfig
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer import MeshTransformer
 
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
+FACTS = ("name", "tokenizer", "levels", "domain", "nouns")  # what config.json must say beside the sizes
 ATTEMPTS = 4  # samples drawn for a variant before the best of them is taken as it is
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
@@ -83,7 +85,11 @@ class MeshGPT:
         """
         folder = Path(folder)
         place = pick_device(device)
-        config, facts = read_config(folder)
+        facts = read_config(folder, FACTS)
+        try:
+            config = ModelConfig.read(facts)
+        except (KeyError, TypeError) as error:
+            raise bad_checkpoint(f"{folder / 'config.json'} is damaged ({error})", "copy or download the model again") from error
         weights = read_weights(folder, facts["shards"])
         parts: dict[str, dict[str, Tensor]] = {"text": {}, "transformer": {}, "tokenizer": {}}
         for name, weight in weights.items():

@@ -120,7 +120,7 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation {held_out:.3f} nats/face")
         save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
         said = facts(config, data, faces, elapsed, held_out) | tokenizer_facts(tokenizer)
-        save_checkpoint(out / "checkpoint", sizes, average | tokenizer_weights(tokenizer), said)
+        save_checkpoint(out / "checkpoint", sizes.describe() | said, average | tokenizer_weights(tokenizer), torch.float16)
 
     started, saved = clock() - elapsed, elapsed
     while elapsed < config.minutes * 60:

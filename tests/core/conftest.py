@@ -49,5 +49,5 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
     folder = tmp_path_factory.mktemp("checkpoint")
-    save_checkpoint(folder, SMALL, model.state_dict(), FACTS)
+    save_checkpoint(folder, SMALL.describe() | FACTS, model.state_dict(), torch.float16)
     return folder

@@ -11,6 +11,7 @@ import torch
 
 from core.checkpoint import SHARD_BYTES, read_config, read_weights, save_checkpoint, shard_names
 from core.errors import MeshGPTError
+from core.model import ModelConfig
 from core.pipeline import MeshGPT
 from tests.core.conftest import FACTS, SMALL
 
@@ -22,9 +23,9 @@ def copy(checkpoint: Path, tmp_path: Path) -> Path:
 
 def test_what_is_saved_comes_back_in_half_precision(tmp_path: Path) -> None:
     weights = {"a.b": torch.randn(3, 4), "c": torch.randn(7)}
-    save_checkpoint(tmp_path, SMALL, weights, FACTS)
-    config, facts = read_config(tmp_path)
-    assert config == SMALL
+    save_checkpoint(tmp_path, SMALL.describe() | FACTS, weights, torch.float16)
+    facts = read_config(tmp_path)
+    assert ModelConfig.read(facts) == SMALL
     assert {name: facts[name] for name in FACTS} == FACTS
     read = read_weights(tmp_path, facts["shards"])
     assert read.keys() == weights.keys()
@@ -33,14 +34,14 @@ def test_what_is_saved_comes_back_in_half_precision(tmp_path: Path) -> None:
 
 
 def test_saving_again_leaves_no_shard_of_the_old_model(tmp_path: Path) -> None:
-    save_checkpoint(tmp_path, SMALL, {str(i): torch.zeros(SHARD_BYTES // 4) for i in range(5)}, FACTS)
+    save_checkpoint(tmp_path, SMALL.describe(), {str(i): torch.zeros(SHARD_BYTES // 4) for i in range(5)}, torch.float16)
     assert len(list(tmp_path.glob("*.safetensors"))) == 3
-    save_checkpoint(tmp_path, SMALL, {"a": torch.zeros(1)}, FACTS)
+    save_checkpoint(tmp_path, SMALL.describe(), {"a": torch.zeros(1)})
     assert [path.name for path in tmp_path.glob("*.safetensors")] == ["model-00001.safetensors"]
 
 
 def test_no_shard_is_larger_than_it_may_be() -> None:
-    weights = {str(i): torch.empty(SHARD_BYTES // 5, device="meta") for i in range(7)}
+    weights = {str(i): torch.empty(SHARD_BYTES // 5, device="meta", dtype=torch.float16) for i in range(7)}
     shards = shard_names(weights)
     assert [name for shard in shards for name in shard] == list(weights)
     assert max(sum(2 * weights[name].numel() for name in shard) for shard in shards) <= SHARD_BYTES
