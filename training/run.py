@@ -1,25 +1,19 @@
-"""What the training scripts share: settings, the learning rate's course, averaged weights, and the state of a run on disk.
+"""What the training scripts share: settings, the learning rate's course, and the use of averaged weights.
 
-A run's folder holds `state` (to go on from: weights, their average, the optimisers' moments, where the run stands), `log` (TensorBoard)
-and `checkpoint` (what the run is for). Safetensors and JSON, no pickle.
+A run's folder holds `state` (to go on from, see core.state), `log` (TensorBoard) and `checkpoint` (what the run is for).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.errors import MeshGPTError
@@ -80,13 +74,6 @@ def schedule(progress: float, warmup: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
 
 
-@torch.no_grad()
-def update_average(average: dict[str, Tensor], model: nn.Module, decay: float) -> None:
-    """Move the average towards the model's present weights; what is counted, not weighed, is copied."""
-    for name, value in model.state_dict().items():
-        average[name].lerp_(value, 1 - decay) if value.is_floating_point() else average[name].copy_(value)
-
-
 @contextmanager
 def averaged(model: nn.Module, average: dict[str, Tensor]) -> Iterator[None]:
     """The model with the averaged weights; afterwards it has its own again."""
@@ -94,42 +81,3 @@ def averaged(model: nn.Module, average: dict[str, Tensor]) -> Iterator[None]:
     model.load_state_dict(average)
     yield
     model.load_state_dict(own)
-
-
-def save_state(
-    folder: Path, model: nn.Module, average: dict[str, Tensor], optimizers: Sequence[torch.optim.Optimizer], progress: dict[str, float]
-) -> None:
-    """Write everything beside `folder`, then put it in its place, so that a run killed while saving keeps the state before."""
-    fresh, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir(parents=True)
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, fresh / "model.safetensors")
-    save_file({name: value.contiguous() for name, value in average.items()}, fresh / "average.safetensors")
-    for number, optimizer in enumerate(optimizers):
-        moments = {f"{i}.{name}": value for i, entry in optimizer.state_dict()["state"].items() for name, value in entry.items()}
-        save_file(moments, fresh / f"optimizer-{number}.safetensors")
-    (fresh / "progress.json").write_text(json.dumps(progress))
-    if folder.exists():
-        shutil.rmtree(old, ignore_errors=True)
-        os.replace(folder, old)
-    os.replace(fresh, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def load_state(
-    folder: Path, model: nn.Module, average: dict[str, Tensor], optimizers: Sequence[torch.optim.Optimizer]
-) -> dict[str, float]:
-    """Put a saved state into the arguments and return where the run stands; zeros if there is none in `folder`."""
-    if not (folder / "progress.json").is_file():
-        return {"step": 0, "faces": 0, "elapsed": 0.0}
-    model.load_state_dict(load_file(folder / "model.safetensors"))
-    for name, value in load_file(folder / "average.safetensors").items():
-        average[name].copy_(value)
-    for number, optimizer in enumerate(optimizers):
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in load_file(folder / f"optimizer-{number}.safetensors").items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-        optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-    progress: dict[str, float] = json.loads((folder / "progress.json").read_text())
-    return progress

@@ -25,6 +25,7 @@ from tqdm import tqdm
 from core.autoencoder import AutoencoderConfig, MeshAutoencoder, save_autoencoder
 from core.errors import MeshGPTError
 from core.mesh import Frame, Mesh, quantise
+from core.state import load_state, save_state, update_average
 from training.data.dataset import HELD_OUT_SEEDS
 from training.data.lowpoly import RealMesh, read_lowpoly
 from training.metrics import triangle_accuracy
@@ -35,11 +36,8 @@ from training.run import (
     bad_setting,
     check_precision,
     command_line,
-    load_state,
     read_settings,
-    save_state,
     schedule,
-    update_average,
 )
 
 

@@ -31,6 +31,7 @@ from core.decoding import Sampling
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.model import ModelConfig, TextToMesh
+from core.state import load_state, save_state, update_average
 from core.tokenizer import Tokenizer
 from core.transformer import TransformerConfig
 from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
@@ -40,11 +41,8 @@ from training.run import (
     averaged,
     check_precision,
     command_line,
-    load_state,
     read_settings,
-    save_state,
     schedule,
-    update_average,
 )
 
 
