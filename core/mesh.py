@@ -6,8 +6,8 @@ quantised, ordered) is what a tokenizer turns into codes. Blender is z-up, and s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from core.errors import MeshGPTError
 
 LEVELS = 129  # grid points along an axis: odd, so that a mirror plane lies on the grid
 BOX_LOW = np.array([-0.5, -0.5, 0.0])  # the unit box stands on the floor, centred in x and y
-FORMATS = (".glb", ".obj", ".ply", ".stl", ".off")
+FORMATS = (".glb", ".obj", ".ply", ".stl", ".off")  # read and written
+READABLE = (*FORMATS, ".gltf")
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.int64]
@@ -105,22 +106,11 @@ class Mesh:
 
     @classmethod
     def load(cls, path: str | Path) -> Mesh:
-        """The mesh in a GLB, OBJ, PLY, STL or OFF file, all its objects in one, z up (GLB is turned from y up), corners welded.
+        """The mesh in a file, as `read_file` reads it, corners welded.
 
-        OBJ keeps its quads and cuts larger polygons into a fan; the other formats are read as triangles.
-        Raises MeshGPTError (bad_mesh) if the file is missing, unreadable, of another format or holds no face.
+        Raises MeshGPTError (bad_mesh) as that does, or if a coordinate or an index in the file is out of range.
         """
-        path = Path(path)
-        check_format(path)
-        if not path.is_file():
-            raise bad_mesh(f"there is no mesh file {path}", "check the path")
-        try:
-            vertices, faces = read_obj(path) if path.suffix.lower() == ".obj" else read_trimesh(path)
-        except Exception as error:  # parsers fail in as many ways as files do
-            raise bad_mesh(f"{path} cannot be read as a mesh ({type(error).__name__}: {first_line(error)})", "export it again") from error
-        if not len(faces):
-            raise bad_mesh(f"{path} holds no faces", "give a mesh with at least one face")
-        return cls(vertices, faces).welded()
+        return cls(*read_file(Path(path))).welded()
 
     def save(self, path: str | Path) -> None:
         """Write GLB, OBJ, PLY, STL or OFF by the suffix. OBJ keeps quads; the others hold triangles. GLB is written y up, as it must be.
@@ -128,7 +118,7 @@ class Mesh:
         Raises MeshGPTError: bad_mesh for another suffix, OSError as the system gives it if the file cannot be written.
         """
         path = Path(path)
-        check_format(path)
+        check_format(path, FORMATS)
         path.write_bytes(self.to_bytes(path.suffix.lower()))
 
     def to_bytes(self, suffix: str) -> bytes:
@@ -169,7 +159,8 @@ class Mesh:
         Raises MeshGPTError (bad_mesh) if nothing is left.
         """
         unit = (frame or self.frame()).to_unit(self.vertices)
-        grid, corner = np.unique(quantise(unit, levels)[:, ::-1], axis=0, return_inverse=True)
+        keys, corner = np.unique(quantise(unit, levels) @ [1, levels, levels**2], return_inverse=True)
+        grid = np.stack(np.unravel_index(keys, (levels,) * 3), 1)
         faces = drop_degenerate(np.where(self.faces >= 0, corner.reshape(-1)[self.faces], -1))
         faces = rotate_to_lowest(faces)
         faces = faces[np.lexsort(faces.T[::-1])]
@@ -208,9 +199,11 @@ class Mesh:
 
     def welded(self) -> Mesh:
         """Vertices at equal coordinates merged, unused ones dropped."""
-        vertices, index = np.unique(self.vertices, axis=0, return_inverse=True)
-        used, faces = compact(np.where(self.faces >= 0, index.reshape(-1)[self.faces], -1))
-        return Mesh(vertices[used], faces)
+        order, is_new = sort_rows(self.vertices)
+        index = np.empty(len(order), np.int64)
+        index[order] = np.cumsum(is_new) - 1
+        used, faces = compact(np.where(self.faces >= 0, index[self.faces], -1))
+        return Mesh(self.vertices[order[is_new]][used], faces)
 
     def quads(self) -> Mesh:
         """The same mesh with four columns of faces."""
@@ -303,17 +296,62 @@ def rotate_to_lowest(faces: IntArray) -> IntArray:
 
 def is_duplicate(faces: IntArray) -> NDArray[np.bool_]:
     """[faces] which faces lie over the same vertices as an earlier one."""
-    _, first = np.unique(np.sort(faces, 1), axis=0, return_index=True)
-    duplicate = np.ones(len(faces), bool)
-    duplicate[first] = False
+    order, is_new = sort_rows(np.sort(faces, 1))
+    duplicate = np.empty(len(faces), bool)
+    duplicate[order] = ~is_new
     return duplicate
+
+
+def sort_rows(rows: NDArray[Any]) -> tuple[IntArray, NDArray[np.bool_]]:
+    """The order [n] that sorts rows [n, columns], equal ones as they come, and which [n] of the sorted rows differ from the one before."""
+    order = np.lexsort(rows.T[::-1])
+    is_new = np.ones(len(rows), bool)
+    is_new[1:] = (rows[order[1:]] != rows[order[:-1]]).any(1)
+    return order, is_new
+
+
+def polygon_faces(vertices: FloatArray, polygons: Sequence[Sequence[int]]) -> IntArray:
+    """[faces, 4] triangles and quads of polygons of three or more corners each, in their order; larger ones are cut into triangles."""
+    faces: list[list[int]] = []
+    for polygon in polygons:
+        if len(polygon) <= 4:
+            faces.append([*polygon, -1][:4])
+        else:
+            faces += [[*(polygon[i] for i in triangle), -1] for triangle in cut_polygon(vertices.take(polygon, 0, mode="clip"))]
+    return np.array(faces, np.int64).reshape(-1, 4)
+
+
+def cut_polygon(corners: FloatArray) -> list[tuple[int, int, int]]:
+    """Triangles over the corners [k, 3] of a nearly flat polygon, k - 2 of them, wound as it is: a fan if it is convex, else ears cut
+    one after another (Meisters 1975), the fattest first."""
+    points = corners.astype(np.float64)
+    normal = np.cross(points, np.roll(points, -1, 0)).sum(0)
+    fan = np.cross(points[1:-1] - points[0], points[2:] - points[0]) @ normal
+    if (fan >= 0).all():
+        return [(0, i, i + 1) for i in range(1, len(points) - 1)]
+    left, triangles = list(range(len(points))), []
+    while len(left) > 3:
+        ring = points[left]
+        before, after = np.roll(ring, 1, 0), np.roll(ring, -1, 0)
+        sides = np.stack([ring - before, after - ring, before - after], 1)
+        area = np.cross(sides[:, 0], sides[:, 1]) @ normal
+        starts = np.stack([before, ring, after], 1)
+        inward = np.cross(sides[:, :, None], ring - starts[:, :, None]) @ normal  # [ear, side, corner]
+        own = (ring == starts[:, :, None]).all(-1).any(1)  # also where a bridge to a hole passes a corner twice
+        blocked = ((inward >= 0).all(1) & ~own).any(1)
+        fatness = area / np.maximum(np.square(sides).sum((1, 2)), 1e-300)
+        ear = int(np.where(blocked, -np.inf, fatness).argmax())
+        triangles.append((left[ear - 1], left[ear], left[(ear + 1) % len(left)]))
+        del left[ear]
+    return [*triangles, (left[0], left[1], left[2])]
 
 
 def compact(faces: IntArray) -> tuple[IntArray, IntArray]:
     """The vertices in use, in order, and the faces over those alone."""
-    used, index = np.unique(faces, return_inverse=True)
-    absent = int(bool(len(used)) and used[0] < 0)
-    return used[absent:], index.reshape(faces.shape) - absent
+    is_used = np.bincount(faces[faces >= 0]) > 0
+    if not len(is_used):
+        return np.zeros(0, np.int64), faces
+    return np.flatnonzero(is_used), np.where(faces >= 0, (np.cumsum(is_used) - 1)[faces], -1)
 
 
 def count_components(edges: IntArray) -> int:
@@ -330,14 +368,33 @@ def count_components(edges: IntArray) -> int:
 # ---- reading
 
 
-def check_format(path: Path) -> None:
-    if path.suffix.lower() not in FORMATS:
-        raise bad_mesh(f"{path.name} is not in a mesh format that is known here", f"use one of {', '.join(FORMATS)}")
+def read_file(path: Path) -> tuple[FloatArray, IntArray]:
+    """Vertices [vertices, 3] and faces [faces, 3 or 4] of a GLB, glTF, OBJ, PLY, STL or OFF file, as they stand there.
+
+    All objects in one, z up (GLB and glTF are turned from y up). OBJ keeps its quads and has larger polygons cut into triangles; the
+    other formats are read as triangles. Coordinates may be infinite and indices out of range.
+    Raises MeshGPTError (bad_mesh) if the file is missing, unreadable, of another format or holds no face.
+    """
+    check_format(path, READABLE)
+    if not path.is_file():
+        raise bad_mesh(f"there is no mesh file {path}", "check the path")
+    try:
+        vertices, faces = read_obj(path) if path.suffix.lower() == ".obj" else read_trimesh(path)
+    except Exception as error:  # parsers fail in as many ways as files do
+        raise bad_mesh(f"{path} cannot be read as a mesh ({type(error).__name__}: {first_line(error)})", "export it again") from error
+    if not len(faces):
+        raise bad_mesh(f"{path} holds no faces", "give a mesh with at least one face")
+    return vertices, faces
+
+
+def check_format(path: Path, known: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in known:
+        raise bad_mesh(f"{path.name} is not in a mesh format that is known here", f"use one of {', '.join(known)}")
 
 
 def read_obj(path: Path) -> tuple[FloatArray, IntArray]:
     vertices: list[list[float]] = []
-    faces: list[list[int]] = []
+    polygons: list[list[int]] = []
     for line in path.read_text(errors="replace").splitlines():
         kind, *fields = line.split() or [""]
         if kind == "v":
@@ -348,11 +405,9 @@ def read_obj(path: Path) -> tuple[FloatArray, IntArray]:
             polygon = [i - 1 if i > 0 else len(vertices) + i for i in polygon]
             if len(polygon) < 3:
                 raise ValueError("a face has fewer than three corners")
-            if len(polygon) <= 4:
-                faces.append([*polygon, -1][:4])
-            else:
-                faces += [[polygon[0], second, third, -1] for second, third in pairwise(polygon[1:])]
-    return np.array(vertices, np.float32).reshape(-1, 3), np.array(faces, np.int64).reshape(-1, 4)
+            polygons.append(polygon)
+    coordinates = np.array(vertices, np.float32).reshape(-1, 3)
+    return coordinates, polygon_faces(coordinates, polygons)
 
 
 def read_trimesh(path: Path) -> tuple[FloatArray, IntArray]:
@@ -362,7 +417,7 @@ def read_trimesh(path: Path) -> tuple[FloatArray, IntArray]:
     if isinstance(loaded, trimesh.Scene):
         loaded = loaded.to_geometry()
     vertices = np.asarray(loaded.vertices, np.float32)
-    if path.suffix.lower() == ".glb":
+    if path.suffix.lower() in (".glb", ".gltf"):
         vertices = vertices[:, [0, 2, 1]] * np.array([1, -1, 1], np.float32)
     return vertices, np.asarray(getattr(loaded, "faces", np.zeros((0, 3))), np.int64)
 

@@ -14,7 +14,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from core.errors import MeshGPTError
-from core.mesh import FORMATS, Frame, Mesh, dequantise, quantise
+from core.mesh import FORMATS, Frame, Mesh, cut_polygon, dequantise, quantise
 
 CUBE_VERTICES = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], np.float32)
 CUBE = Mesh(CUBE_VERTICES, np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]]))
@@ -277,6 +277,28 @@ def test_a_glb_file_is_y_up(tmp_path: Path) -> None:
     tower.save(tmp_path / "tower.glb")
     assert trimesh.load(tmp_path / "tower.glb").extents.tolist() == [1, 5, 2]
     assert np.ptp(Mesh.load(tmp_path / "tower.glb").vertices, axis=0).tolist() == [1, 2, 5]
+
+
+def test_a_gltf_file_with_its_buffers_beside_it_is_read_like_a_glb(tmp_path: Path) -> None:
+    tower = Mesh(CUBE.vertices * [1, 2, 5], CUBE.faces)
+    tower.save(tmp_path / "tower.glb")
+    for name, content in trimesh.load(tmp_path / "tower.glb").export(file_type="gltf").items():
+        (tmp_path / ("tower.gltf" if name.endswith(".gltf") else name)).write_bytes(content)
+    assert corners_of(Mesh.load(tmp_path / "tower.gltf")) == corners_of(Mesh.load(tmp_path / "tower.glb"))
+
+
+@settings(deadline=None)
+@given(st.integers(5, 12), st.randoms(use_true_random=False), st.integers(0, 2), st.integers(1, 3))
+def test_a_star_shaped_polygon_is_covered_once_by_its_triangles(corners: int, random: Random, axis: int, turns: int) -> None:
+    angles = np.sort(np.arange(corners) + np.array([random.uniform(0, 0.7) for _ in range(corners)])) * 2 * np.pi / corners
+    radius = np.array([random.uniform(0.2, 1) for _ in range(corners)])
+    flat = np.stack([np.cos(angles) * radius, np.sin(angles) * radius, np.zeros(corners)], 1)
+    points = np.roll(np.roll(flat, axis, 1), turns, 0)
+    areas = [np.cross(points[b] - points[a], points[c] - points[a])[axis - 1] / 2 for a, b, c in cut_polygon(points)]
+    shoelace = np.cross(flat[:, :2], np.roll(flat[:, :2], -1, 0)).sum() / 2
+    assert len(areas) == corners - 2
+    assert min(areas) > -1e-9
+    assert sum(areas) == pytest.approx(shoelace)
 
 
 def test_the_objects_of_a_scene_are_loaded_as_one_mesh(tmp_path: Path) -> None:
