@@ -8,10 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.data import DatasetFromTransforms as DatasetFromTransforms
+    from core.data import cache_face_edges_for_dataset as cache_face_edges_for_dataset
+    from core.data import cache_text_embeds_for_dataset as cache_text_embeds_for_dataset
     from core.mesh import Mesh as Mesh
     from core.pipeline import MeshGPT as MeshGPT
+    from core.trainer import MeshAutoencoderTrainer as MeshAutoencoderTrainer
+    from core.trainer import MeshTransformerTrainer as MeshTransformerTrainer
 
-HOMES = {"Mesh": "core.mesh", "MeshGPT": "core.pipeline"}
+HOMES = {
+    "DatasetFromTransforms": "core.data",
+    "Mesh": "core.mesh",
+    "MeshAutoencoderTrainer": "core.trainer",
+    "MeshGPT": "core.pipeline",
+    "MeshTransformerTrainer": "core.trainer",
+    "cache_face_edges_for_dataset": "core.data",
+    "cache_text_embeds_for_dataset": "core.data",
+}
 
 
 def __getattr__(name: str) -> Any:
