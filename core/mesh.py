@@ -322,12 +322,12 @@ def polygon_faces(vertices: FloatArray, polygons: Sequence[Sequence[int]]) -> In
 
 
 def cut_polygon(corners: FloatArray) -> list[tuple[int, int, int]]:
-    """Triangles over the corners [k, 3] of a nearly flat polygon, k - 2 of them, wound as it is: a fan if it is convex, else ears cut
-    one after another (Meisters 1975), the fattest first."""
+    """Triangles over the corners [k, 3] of a nearly flat polygon, k - 2 of them, wound as it is: a fan if that gives every one an
+    area, else ears cut one after another (Meisters 1975), the fattest first."""
     points = corners.astype(np.float64)
     normal = np.cross(points, np.roll(points, -1, 0)).sum(0)
     fan = np.cross(points[1:-1] - points[0], points[2:] - points[0]) @ normal
-    if (fan >= 0).all():
+    if (fan > 1e-6 * np.abs(fan).max()).all():
         return [(0, i, i + 1) for i in range(1, len(points) - 1)]
     left, triangles = list(range(len(points))), []
     while len(left) > 3:

@@ -301,6 +301,15 @@ def test_a_star_shaped_polygon_is_covered_once_by_its_triangles(corners: int, ra
     assert sum(areas) == pytest.approx(shoelace)
 
 
+def test_a_polygon_with_corners_along_a_straight_side_is_cut_without_flat_triangles() -> None:
+    points = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0], [4, 0, 0], [2, 2, 0]], float)
+    for turns in range(6):
+        turned = np.roll(points, turns, 0)
+        areas = [np.cross(turned[b] - turned[a], turned[c] - turned[a])[2] / 2 for a, b, c in cut_polygon(turned)]
+        assert min(areas) > 0
+        assert sum(areas) == 4
+
+
 def test_the_objects_of_a_scene_are_loaded_as_one_mesh(tmp_path: Path) -> None:
     scene = trimesh.Scene([trimesh.creation.box(), trimesh.creation.box(transform=trimesh.transformations.translation_matrix([5, 0, 0]))])
     scene.export(tmp_path / "scene.glb")
