@@ -14,6 +14,9 @@ from core.mesh import IntArray
 VERTICES_PER_FACE = 4
 ABSENT = -1  # an absent corner's code in a face of codes
 
+Corner = tuple[int, ...]  # z, y, x on the grid
+NO_CORNER: Corner = ()  # a triangle's fourth
+
 
 class CodeGrammar:
     """What holds for codes of any meaning: only a fourth corner is absent, all of it or nothing, and a mesh ends after a whole face.
@@ -50,15 +53,29 @@ class CodeGrammar:
             self.previous, self.face, self.begun = self.face, [], True
 
 
+class TriangleGrammar(CodeGrammar):
+    """The same for a tokenizer that knows triangles only: every fourth corner is absent."""
+
+    def allowed(self) -> NDArray[np.bool_]:
+        mask = super().allowed()
+        if len(self.face) >= (VERTICES_PER_FACE - 1) * self.codes_per_vertex:
+            mask[: self.absent] = False
+        return mask
+
+
 class CoordinateGrammar(CodeGrammar):
     """What holds for grid coordinates z, y, x beside: no face repeats a corner or another face, and faces come in canonical order.
 
-    New faces are in order among themselves, and repeat none of those given.
+    New faces are in order among themselves, and repeat none of those given. A code costs the same however many faces there are: what
+    would make a face that has been out of three corners is looked up.
     """
 
     def __init__(self, codebook_size: int, given: IntArray | None = None) -> None:
         super().__init__(codebook_size, 3, given)
-        self.seen = {corners(face) for face in given.tolist()} if given is not None else set()
+        self.tied = False  # whether the face so far is the face before it
+        self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by three corners, the fourth ones of the faces that have them
+        for face in given.tolist() if given is not None else []:
+            self.remember(face)
 
     def allowed(self) -> NDArray[np.bool_]:
         mask = super().allowed()
@@ -67,7 +84,7 @@ class CoordinateGrammar(CodeGrammar):
         if vertex == 3 and level and face[9] == ABSENT:
             return mask
         low = 0
-        if self.previous and face == self.previous[:at]:  # as the face before so far: no lower than it
+        if self.tied:  # no lower than the face before
             low = self.previous[at]
             if vertex == 3 and level == 0 and low != ABSENT:
                 mask[self.absent] = False
@@ -76,7 +93,7 @@ class CoordinateGrammar(CodeGrammar):
         mask[: max(low, 0)] = False
         if level == 2:
             self.forbid_repeats(mask, vertex)
-        elif vertex == 3 and corners(face) in self.seen:
+        elif vertex == 3 and level == 0 and NO_CORNER in self.completions.get(corners(face), ()):
             mask[self.absent] = False
         return mask
 
@@ -84,23 +101,35 @@ class CoordinateGrammar(CodeGrammar):
         """Strike out a last coordinate that would repeat a corner of this face, or this face one that has been."""
         face = self.face
         started = tuple(face[-2:])
-        for corner in range(vertex):
-            if tuple(face[3 * corner : 3 * corner + 2]) == started:
-                mask[face[3 * corner + 2]] = False
+        for at in range(0, 3 * vertex, 3):
+            if face[at] == started[0] and face[at + 1] == started[1]:
+                mask[face[at + 2]] = False
         if vertex == 3:
-            three = corners(face[:9])
-            for other in self.seen:
-                if len(other) == 4 and three < other:
-                    (missing,) = other - three
-                    if missing[:2] == started:
-                        mask[missing[2]] = False
+            for corner in self.completions.get(corners(face[:9]), ()):
+                if corner[:2] == started:
+                    mask[corner[2]] = False
 
     def push(self, code: int) -> None:
+        at = len(self.face)
         super().push(code)
-        if not self.face and not self.ended:
-            self.seen.add(corners(self.previous))
+        if self.ended:
+            return
+        if self.face:
+            self.tied = self.tied and self.face[at] == self.previous[at]
+        else:
+            self.tied = True
+            self.remember(self.previous)
+
+    def remember(self, face: list[int]) -> None:
+        """Note a face that may not come again."""
+        whole = corners(face)
+        if len(whole) == 3:
+            self.completions.setdefault(whole, []).append(NO_CORNER)
+        elif len(whole) == 4:
+            for corner in whole:
+                self.completions.setdefault(whole - {corner}, []).append(corner)
 
 
-def corners(face: list[int]) -> frozenset[tuple[int, ...]]:
+def corners(face: list[int]) -> frozenset[Corner]:
     """The corners of a face of coordinate codes, whatever their order."""
     return frozenset(tuple(face[i : i + 3]) for i in range(0, len(face), 3) if face[i] != ABSENT)

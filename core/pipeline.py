@@ -20,7 +20,8 @@ from torch import Tensor
 
 from core.checkpoint import bad_checkpoint, read_config, read_weights
 from core.conditioning import Text, TextTower, tokenize
-from core.decoding import Row, Sampling, decode
+from core.decoding import Row, Sampling, Stepper, decode
+from core.engine import Engine
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.model import ModelConfig
@@ -117,6 +118,11 @@ class MeshGPT:
         tower.load_state_dict(self.text_weights)
         return tower.to(self.device).eval()
 
+    @cached_property
+    def stepper(self) -> Stepper:
+        """What generates: the engine, where it knows the transformer's kind."""
+        return self.transformer if Engine.supports(self.transformer.config) else Engine(self.transformer)
+
     def info(self) -> dict[str, Any]:
         """What the model is, in plain values."""
         parameters = sum(p.numel() for p in self.transformer.parameters()) + sum(w.numel() for w in self.text_weights.values())
@@ -194,8 +200,8 @@ class MeshGPT:
                 stream(draft.variant, given + len(draft.row.faces) - 1, self.coordinates(draft.row.faces[-CONTEXT:], prefix)[-1:])
 
             finished = decode(
-                self.transformer,
-                repeat_rows(text, len(pending)),
+                self.stepper,
+                repeat_rows(text, 1),
                 [draft.row for draft in pending],
                 sampling,
                 given=prefix.codes if prefix else None,

@@ -244,7 +244,7 @@ class DecodeState:
         for memory in self.coarse + self.fine:
             memory.select(rows)
         self.text = [(keys[rows], values[rows], mask[rows]) for keys, values, mask in self.text]
-        self.last_vertex = self.last_vertex[rows]
+        self.last_vertex, self.plan = self.last_vertex[rows], self.plan[rows]
 
 
 class MeshTransformer(nn.Module):

@@ -1,0 +1,405 @@
+"""Engine: the transformer's weights in the form that generation wants, and the loop's steps over them without anything that can be spared.
+
+It stands between a MeshTransformer and core.decoding, which asks it for the same steps as the transformer itself (`Stepper`), and its
+logits are the transformer's. What differs: matrices that read the same input are one matrix, norms' gains and the attention's scale are
+part of the matrix behind them, memories are set aside once and used again by the next request, and no module is called in a step.
+
+Letters: r rows, h heads, w width of a head, d width, g positions in sequence, t text tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.conditioning import Text
+from core.transformer import Block, MeshTransformer, Stack, TransformerConfig
+
+KNOWN = {
+    *("codes_per_vertex", "codebook_size", "code_width", "dim", "depth", "heads", "fine_dim", "fine_depth", "fine_heads", "text_width"),
+    *("max_faces", "vertices_per_face"),
+}
+EPSILON = 1e-5  # of every LayerNorm
+ROOM = 64  # memories grow by this many positions at a time
+
+
+# ---- reading the transformer's weights
+
+
+@dataclass(frozen=True)
+class BlockWeights:
+    """A block's matrices [out, in] with the gains of the norms before them; query, key and value are stacked in that order.
+
+    turned: [w] the places in a head of the numbers that rotary turns together, pair by pair.
+    """
+
+    heads: int
+    turned: Tensor
+    qkv: Tensor
+    out: Tensor
+    up: Tensor
+    down: Tensor
+    text_query: Tensor | None = None
+    text_key_value: Tensor | None = None
+    text_out: Tensor | None = None
+
+
+def read_stack(stack: Stack) -> list[BlockWeights]:
+    """Its blocks. The stack's last norm is the caller's."""
+    return [read_block(block) for block in stack.blocks]
+
+
+def read_block(block: Block) -> BlockWeights:
+    attention, up, down = block.attention, block.feed[0], block.feed[2]
+    assert isinstance(up, nn.Linear)
+    assert isinstance(down, nn.Linear)
+    weights = BlockWeights(
+        heads=attention.heads,
+        turned=halves(attention.query.in_features // attention.heads),
+        qkv=torch.cat([attention.query.weight, attention.key_value.weight]) * block.attention_norm.weight,
+        out=attention.out.weight,
+        up=up.weight * block.feed_norm.weight,
+        down=down.weight,
+    )
+    if not hasattr(block, "text"):
+        return weights
+    return dataclasses.replace(
+        weights,
+        text_query=block.text.query.weight * block.text_norm.weight,
+        text_key_value=block.text.key_value.weight,
+        text_out=block.text.out.weight,
+    )
+
+
+def halves(width: int) -> Tensor:
+    """`turned` of a rotary embedding that turns number i with number i + w / 2."""
+    return torch.arange(width).view(2, -1).t().flatten()
+
+
+# ---- the parts of a step
+
+
+class Matrix:
+    """A linear map [out, in] without bias."""
+
+    def __init__(self, weight: Tensor) -> None:
+        self.weight = weight.detach().t().contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """x: [r, in]."""
+        return torch.mm(x, self.weight)
+
+    def add(self, residual: Tensor, x: Tensor) -> Tensor:
+        """residual [r, out] + the map of x."""
+        return torch.addmm(residual, x, self.weight)
+
+
+class Memory:
+    """Keys [r h, w, g] and values [r h, g, w] of one layer. What is set aside once stays, and grows if a request needs more of it."""
+
+    def __init__(self, heads: int, width: int, device: torch.device) -> None:
+        self.heads, self.device = heads, device
+        self.keys = torch.empty(0, width, 0, device=device)
+        self.values = torch.empty(0, 0, width, device=device)
+
+    def reserve(self, rows: int, positions: int) -> None:
+        """Make room; what is remembered stays."""
+        taken, width, room = self.keys.shape
+        if rows * self.heads <= taken and positions <= room:
+            return
+        rows, positions = max(rows * self.heads, taken), max(-(-positions // ROOM) * ROOM, room)
+        with torch.inference_mode(False):
+            keys = torch.empty(rows, width, positions, device=self.device)
+            values = torch.empty(rows, positions, width, device=self.device)
+        keys[:taken, :, :room], values[:taken, :room] = self.keys, self.values
+        self.keys, self.values = keys, values
+
+    def select(self, rows: Tensor, positions: int) -> None:
+        """Row i becomes what row rows[i] was. positions: how many are remembered."""
+        self.reserve(len(rows), positions)
+        places = (rows[:, None] * self.heads + torch.arange(self.heads, device=self.device)).flatten()
+        self.keys[: len(places), :, :positions] = self.keys[places, :, :positions]
+        self.values[: len(places), :positions] = self.values[places, :positions]
+
+
+@dataclass
+class TextMemory:
+    """Keys [r h, w, t] and values [r h, t, w] of a text for one layer. bias: [r h, 1, t], minus infinity where no token stands."""
+
+    keys: Tensor
+    values: Tensor
+    bias: Tensor
+
+
+class Layer:
+    """A block: its matrices, its memory, and what it keeps of the text."""
+
+    def __init__(self, weights: BlockWeights) -> None:
+        d = weights.out.shape[1]
+        self.heads, self.width = weights.heads, d // weights.heads
+        scale = self.width**-0.5
+        query, key, value = weights.qkv.detach().view(3, self.heads, self.width, d)
+        turned = weights.turned.to(query.device)
+        query, key = query[:, turned] * scale, key[:, turned]
+        self.query = Matrix(query.reshape(d, d))
+        self.qkv = Matrix(torch.stack([query, key, value], 1).view(3 * d, d))  # head by head
+        self.out = Matrix(weights.out)
+        self.up = Matrix(weights.up * 0.5**0.5)  # see `feed`
+        self.down = Matrix(weights.down * 0.5**0.5)
+        self.memory = Memory(self.heads, self.width, query.device)
+        self.norm = (d,)
+        self.reads_text = weights.text_query is not None
+        if weights.text_query is not None and weights.text_key_value is not None and weights.text_out is not None:
+            self.text_query = Matrix(weights.text_query * scale)
+            self.text_key_value = Matrix(weights.text_key_value)
+            self.text_out = Matrix(weights.text_out)
+
+    def read(self, text: Text) -> TextMemory:
+        """What the layer keeps of a text."""
+        rows, tokens, _ = text.tokens.shape
+        both = self.text_key_value(text.tokens.flatten(0, 1)).view(rows, tokens, 2, self.heads, self.width).permute(2, 0, 3, 1, 4)
+        keys, values = both.reshape(2, rows * self.heads, tokens, self.width)
+        bias = torch.zeros(rows, 1, 1, tokens, device=keys.device).masked_fill(~text.mask[:, None, None], -torch.inf)
+        return TextMemory(keys.transpose(1, 2).contiguous(), values, bias.expand(-1, self.heads, -1, -1).reshape(-1, 1, tokens))
+
+    # ---- one position
+
+    def step(self, x: Tensor, turn: Tensor, seen: slice, remember: bool, text: TextMemory | None) -> Tensor:
+        """x: [r, d]. turn: [3, w / 2] what rotary does to query, key and value. seen: positions attended to, this one the last."""
+        x = self.attend(x, turn, seen, remember)
+        if text is not None:
+            h = self.text_query(torch.layer_norm(x, self.norm)).view(-1, 1, self.width)
+            h = torch.bmm(torch.baddbmm(text.bias, h, text.keys).softmax(-1), text.values)
+            x = self.text_out.add(x, h.view(x.shape))
+        return self.feed(x)
+
+    def attend(self, x: Tensor, turn: Tensor, seen: slice, remember: bool) -> Tensor:
+        h = torch.layer_norm(x, self.norm)
+        count = len(x) * self.heads
+        keys, values = self.memory.keys[:count, :, seen], self.memory.values[:count, seen]
+        if remember:
+            h = torch.view_as_real(torch.view_as_complex(self.qkv(h).view(count, 3, -1, 2)) * turn).view(count, 3, self.width)
+            keys[:, :, -1] = h[:, 1]
+            values[:, -1] = h[:, 2]
+            h = h[:, :1]
+        else:
+            h = torch.view_as_real(torch.view_as_complex(self.query(h).view(count, 1, -1, 2)) * turn[0]).view(count, 1, self.width)
+        h = torch.bmm(torch.bmm(h, keys).softmax(-1), values)
+        return self.out.add(x, h.view(x.shape))
+
+    def feed(self, x: Tensor) -> Tensor:
+        """x: [n, d]. GELU(u) = (t + t erf t) / sqrt 2 with t = u / sqrt 2; both roots are in the matrices."""
+        h = self.up(torch.layer_norm(x, self.norm))
+        return self.down.add(x, torch.addcmul(h, h, torch.erf(h)))
+
+    # ---- all positions at once
+
+    def read_all(self, x: Tensor, turns: Tensor, window: int | None, text: TextMemory | None) -> Tensor:
+        """x: [r, g, d], all of it remembered. turns: [g, 3, w / 2]."""
+        rows, length, d = x.shape
+        x = x.flatten(0, 1)
+        h = self.qkv(torch.layer_norm(x, self.norm)).view(rows, length, self.heads, 3, -1, 2)
+        h = torch.view_as_real(torch.view_as_complex(h) * turns[:, None]).flatten(-2)
+        query, keys, values = h.permute(3, 0, 2, 1, 4)
+        count = rows * self.heads
+        self.memory.keys[:count, :, :length] = keys.transpose(2, 3).flatten(0, 1)
+        self.memory.values[:count, :length] = values.flatten(0, 1)
+        x = self.out.add(x, attend_all(query, keys, values, window).transpose(1, 2).reshape(-1, d))
+        if text is not None:
+            query = self.text_query(torch.layer_norm(x, self.norm)).view(rows, length, self.heads, -1).transpose(1, 2).flatten(0, 1)
+            h = torch.bmm(torch.baddbmm(text.bias, query, text.keys).softmax(-1), text.values)
+            x = self.text_out.add(x, h.view(rows, self.heads, length, -1).transpose(1, 2).reshape(-1, d))
+        return self.feed(x).view(rows, length, d)
+
+
+def attend_all(query: Tensor, keys: Tensor, values: Tensor, window: int | None) -> Tensor:
+    """Causal attention [r, h, g, w] over the last `window` positions, or all; in pieces, so that memory does not grow with g squared."""
+    length = query.shape[2]
+    if window is None or length <= window:
+        return F.scaled_dot_product_attention(query, keys, values, is_causal=True, scale=1.0)
+    pieces = []
+    for begin in range(0, length, window):
+        end, first = min(begin + window, length), max(0, begin - window + 1)
+        back = torch.arange(begin, end, device=query.device)[:, None] - torch.arange(first, end, device=query.device)
+        mask = (back >= 0) & (back < window)
+        near_keys, near_values = keys[:, :, first:end], values[:, :, first:end]
+        pieces.append(F.scaled_dot_product_attention(query[:, :, begin:end], near_keys, near_values, attn_mask=mask, scale=1.0))
+    return torch.cat(pieces, 2)
+
+
+class Turns:
+    """What rotary does at each position: a complex factor for every pair of numbers of a query, a key and (nothing) a value."""
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self.frequency = 10000.0 ** (-torch.arange(0, width, 2, device=device) / width)
+        self.table = torch.empty(0, 3, width // 2, device=device)
+
+    def reach(self, positions: int) -> None:
+        """Work them out for so many positions."""
+        if positions <= len(self.table):
+            return
+        angle = torch.arange(positions, device=self.frequency.device)[:, None] * self.frequency
+        turn = torch.polar(torch.ones_like(angle), angle)
+        with torch.inference_mode(False):
+            self.table = torch.stack([turn, turn, torch.ones_like(turn)], 1).clone()
+
+
+# ---- the engine
+
+
+@dataclass
+class Run:
+    """What one generation carries from step to step; an engine has one at a time.
+
+    faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what a face's codes start from
+    [r, v k, d]: the plan and their places. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what is known
+    of the vertex before. corners: the finished vertices of this face, at first the last one before it.
+    """
+
+    engine: Engine
+    text: list[TextMemory]
+    base: Tensor
+    corners: list[Tensor]
+    faces: int
+    vertices: int
+    vertex: Tensor = field(init=False)
+    known: Tensor = field(init=False)
+
+    def select(self, rows: Tensor) -> None:
+        """Row i becomes what row rows[i] was: rows leave, or are there several times. Between faces only."""
+        for layers, length in ((self.engine.coarse, self.faces), (self.engine.fine, self.vertices)):
+            for layer in layers:
+                layer.memory.select(rows, length)
+        heads = self.engine.coarse[0].heads
+        places = (rows[:, None] * heads + torch.arange(heads, device=rows.device)).flatten()
+        self.text = [TextMemory(text.keys[places], text.values[places], text.bias[places]) for text in self.text]
+        self.base = self.base[rows]
+        self.corners = [corner[rows] for corner in self.corners]
+
+
+class Engine:
+    """The steps of generation over a transformer's weights, as they are now: training goes on without it.
+
+    window: faces that are attended to, the present one included; None for all of them. Memory and time a face are then bounded, and
+    faces further back are forgotten.
+    """
+
+    def __init__(self, transformer: MeshTransformer, window: int | None = None) -> None:
+        if reason := self.supports(transformer.config):
+            raise ValueError(f"the engine cannot run this transformer: {reason}; decode with the transformer itself")
+        self.config = transformer.config
+        self.window = window
+        self.coarse = [Layer(block) for block in read_stack(transformer.coarse)]
+        self.fine = [Layer(block) for block in read_stack(transformer.fine)]
+        device = transformer.start_face.device
+        self.coarse_turns, self.fine_turns = (Turns(layers[0].width, device) for layers in (self.coarse, self.fine))
+        self.table = transformer.table().detach().clone()
+        self.start_vertex, self.start_face = transformer.start_vertex.detach(), transformer.start_face.detach()
+        self.places = transformer.slot_embedding.detach()  # [v, k, d]
+        self.given = transformer.given_embedding.weight.detach()
+        self.last_vertex, self.text_start = Matrix(transformer.last_vertex.weight), Matrix(transformer.text_start.weight)
+        self.plan = Matrix(transformer.plan.weight * transformer.coarse.norm.weight)
+        self.face_projection = Matrix(transformer.face_projection.weight)
+        self.heads = [Matrix(head.t() * transformer.fine.norm.weight) for head in transformer.head]
+
+    @staticmethod
+    def supports(config: TransformerConfig) -> str | None:
+        """None, or why a transformer of this configuration is not for the engine."""
+        changed = [f.name for f in dataclasses.fields(config) if f.name not in KNOWN and getattr(config, f.name) != f.default]
+        return f"it does not know {' and '.join(changed)}" if changed else None
+
+    # ---- before the first new face
+
+    def begin(self, text: Text, given: Tensor | None, capacity: int) -> Run:
+        """As MeshTransformer.begin: memories for `capacity` faces, filled with the faces `given` [r, n, v k] in one pass.
+
+        Ends the run before, whose memories it takes over.
+        """
+        rows, corners = len(text.tokens), self.config.vertices_per_face
+        self.reserve(rows, capacity)
+        kept = [layer.read(text) for layer in self.coarse]
+        ends = text.mask.sum(1) - 1
+        x = self.start_face + self.text_start(text.tokens[torch.arange(rows, device=ends.device), ends])
+        if given is None or not given.shape[1]:
+            plan = self.read_faces((x + self.given[0])[:, None], kept)[:, -1]
+            return Run(self, kept, self.base(plan), [self.start_vertex.expand(rows, -1)], faces=1, vertices=0)
+        vertices = self.embed(given)
+        count = given.shape[1]
+        faces = self.face_projection(vertices.view(rows * count, -1)).view(rows, count, -1)
+        ahead = torch.cat([self.given[1].expand(count, -1), self.given[:1]])
+        plan = self.read_faces(torch.cat([x[:, None], faces], 1) + ahead, kept)
+        flat = vertices.flatten(1, 2)
+        before = torch.cat([self.start_vertex.expand(rows, 1, -1), flat[:, :-1]], 1)
+        x = self.last_vertex(before.flatten(0, 1)).view(vertices.shape) + self.places[:, 0] + plan[:, :-1, None]
+        self.read_vertices(x.flatten(1, 2))
+        return Run(self, kept, self.base(plan[:, -1]), [flat[:, -1]], faces=count + 1, vertices=count * corners)
+
+    def reserve(self, rows: int, capacity: int) -> None:
+        """Room for so many rows of so many faces."""
+        faces, vertices = capacity + 1, (capacity + 1) * self.config.vertices_per_face
+        for layers, turns, positions in ((self.coarse, self.coarse_turns, faces), (self.fine, self.fine_turns, vertices)):
+            turns.reach(positions)
+            for layer in layers:
+                layer.memory.reserve(rows, positions)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Faces of codes [r, n, v k] as vertices [r, n, v, d]."""
+        k = self.config.codes_per_vertex
+        symbols = codes.masked_fill(codes < 0, self.config.codebook_size).unflatten(-1, (-1, k))
+        return torch.stack([self.table[level][symbols[..., level]] for level in range(k)]).sum(0)
+
+    def read_faces(self, x: Tensor, text: list[TextMemory]) -> Tensor:
+        """The plans [r, n, d] after the start and faces x [r, n, D]."""
+        for layer, kept in zip(self.coarse, text, strict=True):
+            x = layer.read_all(x, self.coarse_turns.table[: x.shape[1]], self.window, kept)
+        return self.plan(torch.layer_norm(x, x.shape[-1:]).flatten(0, 1)).unflatten(0, x.shape[:2])
+
+    def read_vertices(self, x: Tensor) -> None:
+        """Remember the vertices x [r, g, d]."""
+        window = None if self.window is None else self.window * self.config.vertices_per_face
+        for layer in self.fine:
+            x = layer.read_all(x, self.fine_turns.table[: x.shape[1]], window, None)
+
+    def base(self, plan: Tensor) -> Tensor:
+        """Where the codes of a face with this plan [r, d] start from [r, v k, d]."""
+        return plan[:, None] + self.places.flatten(0, 1)
+
+    # ---- steps
+
+    def step_fine(self, run: Run, vertex: int, level: int) -> Tensor:
+        """Logits [r, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
+        if level == 0:
+            run.known = self.last_vertex(run.corners[-1])
+            run.vertices += 1
+        x = run.base[:, vertex * self.config.codes_per_vertex + level] + run.known
+        turn = self.fine_turns.table[run.vertices - 1]
+        seen = self.seen(run.vertices, self.config.vertices_per_face)
+        for layer in self.fine:
+            x = layer.step(x, turn, seen, level == 0, None)
+        return self.heads[level](torch.layer_norm(x, x.shape[-1:]))
+
+    def seen(self, length: int, of_a_face: int) -> slice:
+        """The positions that the last of `length` attends to. of_a_face: how many positions a face has."""
+        return slice(0 if self.window is None else max(0, length - self.window * of_a_face), length)
+
+    def take(self, run: Run, level: int, symbols: Tensor) -> None:
+        """Take the symbols [r] drawn for that level of the present corner."""
+        embedding = self.table[level].index_select(0, symbols)
+        run.known = run.known + embedding
+        run.vertex = run.vertex + embedding if level else embedding
+        if level == self.config.codes_per_vertex - 1:
+            run.corners.append(run.vertex)
+
+    def finish_face(self, run: Run, symbols: Tensor) -> None:
+        """The face that was taken is complete: plan the next one. symbols: [r, v, k], which a run knows already."""
+        x = self.face_projection(torch.cat(run.corners[1:], 1)) + self.given[0]
+        turn, seen = self.coarse_turns.table[run.faces], self.seen(run.faces + 1, 1)
+        run.faces += 1
+        for layer, text in zip(self.coarse, run.text, strict=True):
+            x = layer.step(x, turn, seen, True, text)
+        run.base = self.base(self.plan(torch.layer_norm(x, x.shape[-1:])))
+        run.corners = run.corners[-1:]
