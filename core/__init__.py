@@ -1,6 +1,6 @@
 """MeshGPT: meshes from text, and unfinished meshes completed, face by face. Runs anywhere torch runs; knows nothing of Blender.
 
-    from core import Mesh, MeshGPT
+from core import Mesh, MeshGPT
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from core.autoencoder import MeshAutoencoder as MeshAutoencoder
     from core.data import DatasetFromTransforms as DatasetFromTransforms
     from core.data import cache_face_edges_for_dataset as cache_face_edges_for_dataset
     from core.data import cache_text_embeds_for_dataset as cache_text_embeds_for_dataset
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 HOMES = {
     "DatasetFromTransforms": "core.data",
     "Mesh": "core.mesh",
+    "MeshAutoencoder": "core.autoencoder",
     "MeshAutoencoderTrainer": "core.trainer",
     "MeshGPT": "core.pipeline",
     "MeshTransformerTrainer": "core.trainer",

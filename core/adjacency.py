@@ -9,14 +9,16 @@ from itertools import combinations
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
-def face_adjacency(faces: Tensor, *, shared: int = 2) -> Tensor:
+def face_adjacency(faces: Tensor, *, shared: int = 2, include_self: bool = False) -> Tensor:
     """Pairs of faces that have at least `shared` vertices in common.
 
     faces: [n, v] or [b, n, v] vertex indices, v 3 or 4; -1 pads the absent corner of a triangle among quads, and a whole face of -1
     pads a mesh of a batch. shared: 2 for a common edge (or diagonal), 1 for a common vertex.
-    Returns [2, pairs] face indices, both directions, no self pairs, each pair once, sorted. In a batch, face i of mesh b is b * n + i,
+    include_self: every face that is not padding is also a neighbour of itself.
+    Returns [2, pairs] face indices, both directions, each pair once, sorted. In a batch, face i of mesh b is b * n + i,
     and pairs stay within a mesh. Time and memory O(pairs log pairs).
     Raises ValueError if the shape is another, `shared` is neither 1 nor 2, or an index is below -1.
     """
@@ -32,9 +34,29 @@ def face_adjacency(faces: Tensor, *, shared: int = 2) -> Tensor:
     faces = apart(faces)
     keys, owners = corner_keys(faces, shared)
     first, second = pairs_within_groups(keys, owners)
-    pairs = torch.unique(first * len(faces) + second)
-    first, second = pairs // len(faces), pairs % len(faces)
-    return torch.stack([first, second])[:, first != second]
+    pairs = (first * len(faces) + second)[first != second]
+    if include_self:
+        pairs = torch.cat([pairs, (faces >= 0).any(1).nonzero()[:, 0] * (len(faces) + 1)])
+    pairs = torch.unique(pairs)
+    return torch.stack([pairs // len(faces), pairs % len(faces)])
+
+
+def derive_face_edges_from_faces(
+    faces: Tensor, pad_id: int = -1, neighbor_if_share_one_vertex: bool = False, include_self: bool = True
+) -> Tensor:
+    """The neighbours among the faces of each mesh, to be kept beside the mesh and given to MeshAutoencoder as `face_edges`.
+
+    faces: [n, v] or [b, n, v], padded with pad_id. Returns [e, 2] or [b, e, 2], sorted; meshes with fewer pairs are padded with pad_id.
+    The defaults are what MeshAutoencoder derives by itself. Raises ValueError as `face_adjacency` does.
+    """
+    faces = torch.where(faces == pad_id, -1, faces)
+    shared = 1 if neighbor_if_share_one_vertex else 2
+    edges = face_adjacency(faces, shared=shared, include_self=include_self).T
+    if faces.ndim == 2:
+        return edges
+    n = faces.shape[1]
+    counts = torch.bincount(edges[:, 0] // n, minlength=len(faces)).tolist()
+    return pad_sequence([part % n for part in edges.split(counts)], batch_first=True, padding_value=pad_id)
 
 
 def apart(faces: Tensor) -> Tensor:

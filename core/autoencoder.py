@@ -1,96 +1,86 @@
 """MeshAutoencoder: learned codes for the vertices of a mesh.
 
 A graph encoder looks at every face and its neighbours, a vertex takes the mean of what its faces say about it and is quantised to
-`codes_per_vertex` codes, and a decoder along the row of faces turns codes back into grid coordinates. It keeps core.tokenizer's contract,
-as MeshDiscretizer does. After MeshGPT (Siddiqui et al. 2023), with quads beside triangles, and with a short way for a vertex's place past
-both networks, so that training starts from codes that say where and learns what else is worth saying.
+`num_quantizers` codes, and a decoder along the row of faces turns codes back into grid coordinates. After MeshGPT (Siddiqui et al. 2023),
+with quads beside triangles, and with a short way for a vertex's place past both networks. docs/autoencoder.md goes through every part.
 
-Letters: b batch, n faces, v corners of a face, d width, c coordinates. A triangle's fourth corner is absent (-1). The meshes of a batch are
-laid in one row, with an empty face behind each, so that nothing is computed for padding.
-This is the only module that imports torch_geometric and vector_quantize_pytorch.
+It is called in two ways. `forward`, `tokenize` and `decode_from_codes_to_faces` take batches of padded tensors. `encode` and `decode` keep
+the contract of core.tokenizer, a mesh at a time, as MeshDiscretizer does; there every face has four corners.
+
+Letters: b batch, n faces, v corners of a face (3, or 4 with quads), k codes of a vertex, d width, c coordinates. Inside, the meshes of a
+batch are one row of faces, so that nothing is computed for padding.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch_geometric.nn import SAGEConv
-from vector_quantize_pytorch import ResidualLFQ, ResidualVQ
 
 from core.adjacency import face_adjacency
+from core.autoencoder_config import AutoencoderConfig
+from core.decoder import FaceDecoder
+from core.encoder import FaceEncoder
 from core.errors import MeshGPTError
-from core.grammar import ABSENT, VERTICES_PER_FACE, CodeGrammar
-from core.mesh import BOX_LOW, LEVELS, FloatArray, Frame, IntArray, Mesh, dequantise, quantise
+from core.geometry import discretise, group_means, smoothed_targets, undiscretise
+from core.grammar import ABSENT, VERTICES_PER_FACE, CodeGrammar, TriangleGrammar
+from core.mesh import FloatArray, Frame, IntArray, Mesh, dequantise, quantise
+from core.pretrained import Pretrained, configure
+from core.quantiser import VertexQuantiser
 
-QUANTISERS = ("vq", "lfq")
-GEOMETRY = 3 + 1 + VERTICES_PER_FACE  # normal, size, angles
-PLACE_SCALE = 3.0  # of a coordinate in a vertex's features, so that codes say where before they say anything else
+__all__ = ["AutoencoderConfig", "LossBreakdown", "MeshAutoencoder"]
 
-
-@dataclass(frozen=True)
-class AutoencoderConfig:
-    """Sizes of a MeshAutoencoder, and how it is trained.
-
-    levels: grid points along an axis. coordinate_width: of the embedding of one coordinate. encoder_widths: of the graph layers.
-    vertex_width: of a vertex before and after its codes. quantiser: "vq" (residual vectors) or "lfq" (residual, lookup-free).
-    codebook_size: a power of 2 for "lfq". code_width: of a code's vector in "vq". decoder_width, decoder_depth: its channels and blocks.
-    smoothing: how far the target of a coordinate is smeared over its neighbours, standard deviation in grid steps.
-    commitment_weight: weight of the quantiser's own loss. Raises ValueError for what cannot be built.
-    """
-
-    levels: int = LEVELS
-    coordinate_width: int = 32
-    encoder_widths: tuple[int, ...] = (64, 128, 256, 256, 384)
-    vertex_width: int = 96
-    quantiser: str = "vq"
-    codes_per_vertex: int = 2
-    codebook_size: int = 4096
-    code_width: int = 8
-    decoder_width: int = 256
-    decoder_depth: int = 4
-    smoothing: float = 0.4
-    commitment_weight: float = 3.0
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "encoder_widths", tuple(self.encoder_widths))  # JSON and YAML bring lists
-        if self.quantiser not in QUANTISERS:
-            raise ValueError(f"quantiser is {self.quantiser!r}; use one of {', '.join(QUANTISERS)}")
-        if self.quantiser == "lfq" and self.codebook_size.bit_count() != 1:
-            raise ValueError(f"codebook_size is {self.codebook_size}; lfq needs a power of 2")
-        if self.smoothing <= 0:
-            raise ValueError(f"smoothing is {self.smoothing}; it must be above 0")
+INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class LossBreakdown(NamedTuple):
-    """What the loss is made of, detached: reconstruction (nats a coordinate) + commitment_weight * commitment."""
+    """What the loss is made of, detached: reconstruction + joint_loss_weight * joint + commit_loss_weight * commitment.
+
+    reconstruction: smoothed cross entropy, nats a coordinate. joint: cross entropy of all coordinates of a face together, nats a face.
+    commitment: the quantiser's own loss. codebook_use: [k] not a loss; the share of the codebook that the batch used at each level.
+    """
 
     reconstruction: Tensor
+    joint: Tensor
     commitment: Tensor
+    codebook_use: Tensor
 
 
-class MeshAutoencoder(nn.Module):
-    """A tokenizer that is learned: `forward` trains it, `encode` and `decode` use it."""
+class Row(NamedTuple):
+    """The meshes of a batch as one row of faces.
 
+    corners: [n, v, c] grid indices, 0 where absent. faces: [n, v] vertices, numbered apart from those of other meshes; -1 where absent.
+    mesh: [n] which mesh, rising. edges: [2, pairs] neighbouring faces. real: [b, faces] where in the batch the row's faces came from.
+    """
+
+    corners: Tensor
+    faces: Tensor
+    mesh: Tensor
+    edges: Tensor
+    real: Tensor
+
+
+class MeshAutoencoder(nn.Module, Pretrained):
+    """A tokenizer that is learned: called, it gives the loss that trains it; `tokenize` and `encode` make codes, the rest undoes them.
+
+    config, options: an AutoencoderConfig, or its fields as keywords. Raises ValueError for both, or for an option that there is not.
+    """
+
+    config: AutoencoderConfig
     targets: Tensor
 
-    def __init__(self, config: AutoencoderConfig | None = None) -> None:
+    def __init__(self, config: AutoencoderConfig | None = None, **options: Any) -> None:
         super().__init__()
-        self.config = config = config or AutoencoderConfig()
-        self.encoder = Encoder(config)
-        self.quantiser: Any = make_quantiser(config)
-        self.decoder = Decoder(config)
-        self.register_buffer("targets", smoothed_targets(config.levels, config.smoothing), persistent=False)
+        self.config = config = configure(AutoencoderConfig, config, options)
+        self.encoder = FaceEncoder(config)
+        self.quantiser = VertexQuantiser(config)
+        self.decoder = FaceDecoder(config, self.encoder.place.inverse())
+        self.register_buffer("targets", smoothed_targets(config.num_discrete_coors, config.bin_smooth_blur_sigma), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -98,9 +88,14 @@ class MeshAutoencoder(nn.Module):
         return self.targets.device
 
     @property
+    def vertices_per_face(self) -> int:
+        """v: 3, or 4 with quads."""
+        return self.config.vertices_per_face
+
+    @property
     def levels(self) -> int:
         """Grid points along an axis."""
-        return self.config.levels
+        return self.config.num_discrete_coors
 
     @property
     def codebook_size(self) -> int:
@@ -110,276 +105,269 @@ class MeshAutoencoder(nn.Module):
     @property
     def codes_per_vertex(self) -> int:
         """Depth of the residual quantiser."""
-        return self.config.codes_per_vertex
+        return self.config.num_quantizers
 
     @property
     def codes_per_face(self) -> int:
-        """Those of four vertices."""
+        """Those of four vertices; in the contract of core.tokenizer a triangle's last corner is absent."""
         return VERTICES_PER_FACE * self.codes_per_vertex
 
-    def forward(self, vertices: Tensor, faces: Tensor) -> tuple[Tensor, LossBreakdown]:
-        """The loss of a batch of meshes in canonical form.
+    def code_vectors(self) -> Tensor:
+        """[k, codebook_size, width] what each code means; the vectors of a vertex's codes add up."""
+        return self.quantiser.codebooks.detach().clone()
 
-        vertices: [b, vertices, 3], grid indices (integers) or unit box coordinates (floating point); what pads them is never looked at.
-        faces: [b, n, 3 or 4] indices of vertices, -1 for the absent corner of a triangle, all -1 where a mesh has ended.
-        Returns the loss, a scalar, and what it is made of. Raises MeshGPTError (bad_mesh) if shapes, coordinates or indices do not do.
+    def grammar(self, given: IntArray | None = None) -> CodeGrammar:
+        """The rules for the next code after the faces `given` [faces, codes_per_face]."""
+        kind = CodeGrammar if self.config.quads else TriangleGrammar
+        return kind(self.codebook_size, self.codes_per_vertex, given)
+
+    # ---- batches of tensors
+
+    def forward(
+        self,
+        *,
+        vertices: Tensor,
+        faces: Tensor,
+        face_edges: Tensor | None = None,
+        return_loss_breakdown: bool = False,
+        rvq_sample_codebook_temp: float = 1.0,
+    ) -> Tensor | tuple[Tensor, LossBreakdown]:
+        """The loss of a batch of meshes, a scalar; with `return_loss_breakdown`, also what it is made of.
+
+        vertices: [b, vertices, 3] coordinates (floating point; outside `coor_continuous_range` they are clamped) or grid indices
+        (integers); what pads them is never looked at. faces: [b, n, v] indices of vertices, pad_id for an absent corner and where a mesh
+        has ended. face_edges: [b, e, 2] neighbours among the faces of each mesh, padded with pad_id, as core.adjacency derives them; derived
+        if not given. rvq_sample_codebook_temp: temperature of drawn codes, see rvq_stochastic_sample_codes.
+        Raises MeshGPTError, a ValueError, naming the argument and the value that does not do.
         """
-        corners, faces = in_one_row(*checked(vertices, faces))
-        wanted = to_grid(corners, self.levels)
-        quantised, commitment, _ = self.quantise_vertices(self.encoder(wanted, faces), faces)
-        logits = self.decoder(quantised, faces)
-        reconstruction = -(self.targets[wanted[faces >= 0]] * logits.log_softmax(-1)).sum(-1).mean()
-        loss = reconstruction + self.config.commitment_weight * commitment
-        return loss, LossBreakdown(reconstruction.detach(), commitment.detach())
+        row = self.row(vertices, faces, face_edges)
+        seen, noise = self.disturbed(row)
+        quantised, codes, commitment = self.quantised(seen, row, rvq_sample_codebook_temp)
+        present = row.faces >= 0
+        chances = self.decoder(quantised, present, row.mesh, noise).log_softmax(-1)
+        wanted = row.corners[present]
+        reconstruction = -(self.targets[wanted] * chances).sum(-1).mean()
+        joint = -chances.gather(-1, wanted[..., None]).sum() / len(row.faces)
+        weights = self.config
+        loss = reconstruction + weights.joint_loss_weight * joint + weights.commit_loss_weight * commitment
+        if not return_loss_breakdown:
+            return loss
+        return loss, LossBreakdown(reconstruction.detach(), joint.detach(), commitment.detach(), self.codebook_use(codes))
+
+    @torch.no_grad()
+    def tokenize(self, vertices: Tensor, faces: Tensor, face_edges: Tensor | None = None) -> Tensor:
+        """[b, n v, k] codes in 0..codebook_size-1 of a batch as in `forward`; pad_id for an absent corner and for padding.
+
+        One mesh may come without the batch's dimension, and its codes then lack it too. The model keeps its mode.
+        """
+        if vertices.ndim == 2 and faces.ndim == 2 and (face_edges is None or face_edges.ndim == 2):
+            return self.tokenize(vertices[None], faces[None], None if face_edges is None else face_edges[None])[0]
+        row = self.row(vertices, faces, face_edges)
+        with evaluating(self):
+            _, codes, _ = self.quantised(row.corners, row)
+        laid = codes.new_full((*row.real.shape, *codes.shape[1:]), self.config.pad_id)
+        laid[row.real] = torch.where(codes == ABSENT, self.config.pad_id, codes)
+        return laid.flatten(1, 2)
+
+    @torch.no_grad()
+    def decode_from_codes_to_faces(
+        self, codes: Tensor, face_mask: Tensor | None = None, *, noise_level: float = 0.0
+    ) -> tuple[Tensor, Tensor]:
+        """Face coordinates [b, n, v, 3], NaN where absent, and which faces there are [b, n], of codes [b, n v, k] or [b, n v k].
+
+        Corners of a mesh with the same codes are one vertex and come out at the same place. face_mask: [b, n] which faces to decode; those
+        that have codes if not given. noise_level: 0..1, see denoise_sigma. The model keeps its mode.
+        Raises MeshGPTError (bad_codes), a ValueError, if a shape or a code is out of range.
+        """
+        codes, face_mask = self.checked_codes(codes, face_mask)
+        if not 0 <= noise_level <= 1 or (noise_level and not self.config.denoise_sigma):
+            raise bad_codes(f"noise_level is {noise_level}", "use 0, or up to 1 for a model that was trained with denoise_sigma")
+        coordinates = torch.full((*codes.shape[:-1], 3), torch.nan, device=codes.device)
+        if face_mask.any():
+            mesh = face_mask.nonzero()[:, 0]
+            places = self.places(codes[face_mask], torch.unique(mesh, return_inverse=True)[1], noise_level)
+            found = undiscretise(places, self.config.coor_continuous_range, self.levels)
+            coordinates[face_mask] = found.masked_fill(places < 0, torch.nan)
+        return coordinates, face_mask
+
+    def codebook_use(self, codes: Tensor) -> Tensor:
+        """[k] the share of the codebook that appears in codes [.., k] at each level; negative codes do not count."""
+        levels = codes.detach().flatten(0, -2).unbind(-1)
+        used = [len(torch.unique(level[level >= 0])) / self.codebook_size for level in levels]
+        return torch.tensor(used, device=codes.device)
+
+    # ---- the contract of core.tokenizer
 
     @torch.no_grad()
     def encode(self, mesh: Mesh, frame: Frame | None = None) -> IntArray:
         """[faces, codes_per_face] codes in 0..codebook_size-1 of the mesh's canonical form; -1 for the absent corner of a triangle.
 
-        frame: the box to place the mesh in, as in `Mesh.canonical`. Raises MeshGPTError (bad_mesh) as that does.
+        frame: the box to place the mesh in, as in `Mesh.canonical`. Raises MeshGPTError (bad_mesh) as that does, and for a quad if this
+        model knows triangles only.
         """
         canonical = mesh.canonical(frame, self.levels).quads()
         grid = torch.from_numpy(quantise(canonical.vertices, self.levels)).to(self.device)
         faces = torch.from_numpy(canonical.faces).to(self.device)
-        with evaluating(self):
-            _, _, codes = self.quantise_vertices(self.encoder(grid[faces].masked_fill(faces[..., None] < 0, 0), faces), faces)
-        found: IntArray = codes.reshape(-1, self.codes_per_face).cpu().numpy()
-        return found
+        codes = self.tokenize(grid, torch.where(faces < 0, self.config.pad_id, faces))
+        found: IntArray = torch.where(codes < 0, ABSENT, codes).reshape(len(faces), -1).cpu().numpy()
+        return np.pad(found, ((0, 0), (0, self.codes_per_face - found.shape[1])), constant_values=ABSENT)
 
     @torch.no_grad()
     def decode(self, codes: IntArray) -> FloatArray:
         """[faces, 4, 3] coordinates in the unit box, NaN for an absent corner, of codes [faces, codes_per_face].
 
         Corners with the same codes are one vertex and come out at the same place. The decoder sees a few faces to both sides, so the last
-        faces of a prefix may still move by a grid step when more follow. Raises ValueError if a code is out of range.
+        faces of a prefix may still move by a grid step when more follow. Raises MeshGPTError (bad_codes) if a code is out of range.
         """
         found = torch.as_tensor(codes, device=self.device).reshape(-1, VERTICES_PER_FACE, self.codes_per_vertex)
         coordinates = np.full((len(found), VERTICES_PER_FACE, 3), np.nan, np.float32)
         if not len(found):
             return coordinates
-        if found.min() < ABSENT or found.max() >= self.codebook_size:
-            raise ValueError(f"codes are in {int(found.min())}..{int(found.max())}; use 0..{self.codebook_size - 1}, or -1 for absent")
-        present = (found != ABSENT).all(-1)
-        with evaluating(self):
-            quantised = self.quantiser.get_output_from_indices(found[present][None])[0]
-            logits = self.decoder(quantised, torch.where(present, 0, ABSENT))
-        coordinates[present.cpu().numpy()] = dequantise(weld(logits, found[present]).cpu().numpy(), self.levels)
+        v = self.vertices_per_face
+        if (found[:, v:] != ABSENT).any():
+            raise bad_codes("codes hold a fourth corner, but the model knows triangles only", "use a model with quads=True")
+        self.checked_codes(torch.where(found < 0, self.config.pad_id, found)[None, :, :v], torch.ones(1, len(found), dtype=torch.bool))
+        places = self.places(found[:, :v], found.new_zeros(len(found)), 0.0).cpu().numpy()
+        present = places[..., 0] >= 0
+        coordinates[:, :v][present] = dequantise(places[present], self.levels)
         return coordinates
 
-    def code_vectors(self) -> Tensor:
-        """[codes_per_vertex, codebook_size, width] what each code means; the vectors of a vertex's codes add up."""
-        vectors: Tensor = self.quantiser.codebooks.detach().clone()
-        return vectors
+    # ---- the way through
 
-    def grammar(self, given: IntArray | None = None) -> CodeGrammar:
-        """The rules for the next code after the faces `given` [faces, codes_per_face]."""
-        return CodeGrammar(self.codebook_size, self.codes_per_vertex, given)
+    def row(self, vertices: Tensor, faces: Tensor, face_edges: Tensor | None) -> Row:
+        """A batch, checked, as one row of faces."""
+        vertices, faces = checked(vertices, faces, self.config)
+        real = faces[..., 0] >= 0
+        if face_edges is None:
+            shared = 1 if self.config.neighbor_if_share_one_vertex else 2
+            edges = face_adjacency(faces, shared=shared, include_self=True)
+        else:
+            edges = checked_edges(face_edges, real, self.config.pad_id)
+        number = real.flatten().cumsum(0) - 1  # of a face in the row
+        first = torch.arange(len(faces), device=faces.device)[:, None, None] * vertices.shape[1]
+        apart = torch.where(faces >= 0, faces + first, ABSENT)[real]
+        corners = vertices.flatten(0, 1)[apart].masked_fill(apart[..., None] < 0, 0)
+        return Row(self.to_grid(corners, apart), apart, real.nonzero()[:, 0], number[edges], real)
 
-    def quantise_vertices(self, corners: Tensor, faces: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """From what each face says about its corners [n, v, d]: what their vertices are quantised to, the loss, and their codes.
+    def to_grid(self, corners: Tensor, faces: Tensor) -> Tensor:
+        """Grid indices [n, v, c] of corners that are grid indices already, or coordinates."""
+        bad = ~corners.isfinite() if corners.is_floating_point() else (corners < 0) | (corners >= self.levels)
+        if bad.any():
+            hint = "repair the mesh before using it" if corners.is_floating_point() else f"grid indices are 0..{self.levels - 1}"
+            raise bad_mesh(f"vertices holds {corners[bad][0].item()}, in a vertex that a face uses", hint)
+        if corners.is_floating_point():
+            grid = discretise(corners.float(), self.config.coor_continuous_range, self.levels)
+            return grid.masked_fill(faces[..., None] < 0, 0)
+        return corners.long()
 
-        Returns [corners, d] of the corners that are present; a scalar; and [n, v, codes_per_vertex], ABSENT where a corner is.
-        """
-        present = faces >= 0
-        _, vertex = torch.unique(faces[present], return_inverse=True)
-        with torch.autocast(faces.device.type, enabled=False):  # codes must not depend on the precision of training
-            quantised, codes, losses = self.quantiser(vertex_means(corners[present], vertex)[None])
-        corner_codes = codes.new_full((*present.shape, self.codes_per_vertex), ABSENT)
-        corner_codes[present] = codes[0, vertex]
-        return quantised[0, vertex], losses.sum(), corner_codes.long()
+    def disturbed(self, row: Row) -> tuple[Tensor, Tensor]:
+        """The corners [n, v, c] to encode, and how much they were moved [n] in 0..1: not at all unless the model learns to denoise."""
+        quiet = torch.zeros(len(row.faces), device=row.faces.device)
+        if not self.config.denoise_sigma or not self.training:
+            return row.corners, quiet
+        level = torch.rand(len(row.real), device=row.faces.device)[row.mesh]
+        steps = torch.randn(int(row.faces.max()) + 1, 3, device=row.faces.device) * self.config.denoise_sigma
+        moved = row.corners + steps[row.faces] * level[:, None, None]
+        return moved.round().clamp(0, self.levels - 1).long(), level
 
+    def quantised(self, corners: Tensor, row: Row, temperature: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+        """The quantised corners [corners, d] that are present, the codes of all [n, v, k] (ABSENT where a corner is), and the loss."""
+        said = self.encoder(corners, row.faces, row.edges, row.mesh)
+        present = row.faces >= 0
+        _, vertex = torch.unique(row.faces[present], return_inverse=True)
+        quantised, codes, loss = self.quantiser(said[present], vertex, temperature)
+        laid = codes.new_full((*present.shape, codes.shape[-1]), ABSENT)
+        laid[present] = codes[vertex]
+        return quantised[vertex], laid, loss
 
-class Encoder(nn.Module):
-    """Faces to a word about each of their corners: embedded coordinates and geometry, then graph layers over neighbouring faces."""
+    def places(self, codes: Tensor, mesh: Tensor, noise_level: float) -> Tensor:
+        """[n, v, c] grid indices, ABSENT where a corner is, of codes [n, v, k] of the faces of meshes [n], numbered from 0."""
+        present = (codes >= 0).all(-1)
+        with evaluating(self):
+            quantised = self.quantiser.vectors(codes[present])
+            noise = torch.full((len(codes),), noise_level, device=codes.device)
+            logits = self.decoder(quantised, present, mesh, noise)
+        owner = mesh[:, None].expand_as(present)[present]
+        places = codes.new_full((*present.shape, 3), ABSENT)
+        places[present] = weld(logits, torch.cat([owner[:, None], codes[present]], -1))
+        return places
 
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        widths = config.encoder_widths
-        self.coordinate = nn.Embedding(config.levels + 1, config.coordinate_width)  # the last one is an absent corner's
-        self.enter = nn.Linear(VERTICES_PER_FACE * 3 * config.coordinate_width + GEOMETRY, widths[0])
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for width in widths)
-        self.layers = nn.ModuleList(SAGEConv(before, after) for before, after in pairwise(widths))
-        self.leave = zeroed(nn.Linear(widths[-1], VERTICES_PER_FACE * config.vertex_width))
-        self.place = nn.Linear(3, config.vertex_width)
-
-    def forward(self, corners: Tensor, faces: Tensor) -> Tensor:
-        """[n, v, d] of the corners' grid indices [n, v, c] and faces [n, v]."""
-        levels = self.coordinate.num_embeddings - 1
-        places = corners * (2 / (levels - 1)) - 1
-        embedded = self.coordinate(torch.where((faces >= 0)[..., None], corners, levels))
-        x = self.enter(torch.cat([embedded.flatten(1), face_geometry(places, faces)], -1))
-        edges = face_adjacency(faces)
-        for layer, norm in zip(self.layers, self.norms, strict=False):
-            x = layer(F.silu(norm(x)), edges)
-        told = self.leave(F.silu(self.norms[-1](x))).unflatten(-1, (VERTICES_PER_FACE, -1))
-        with torch.autocast(faces.device.type, enabled=False):  # half precision is coarser than the grid
-            return self.place(PLACE_SCALE * places) + told.float()
-
-
-class Decoder(nn.Module):
-    """Quantised corners to logits over the grid: residual convolutions along the row of faces, which stop at an empty face.
-
-    The logits of a coordinate fall off on both sides of a place, at a rate that is predicted too; free logits are added.
-    """
-
-    def __init__(self, config: AutoencoderConfig) -> None:
-        super().__init__()
-        width, vertex_width = config.decoder_width, config.vertex_width
-        self.levels = config.levels
-        self.absent = nn.Parameter(torch.zeros(vertex_width))
-        self.near = nn.Sequential(ResidualPerceptron(vertex_width), ResidualPerceptron(vertex_width))
-        self.enter = nn.Linear(VERTICES_PER_FACE * vertex_width, width)
-        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(config.decoder_depth))
-        self.leave = zeroed(nn.Linear(width, VERTICES_PER_FACE * vertex_width))
-        self.last = ResidualPerceptron(vertex_width)
-        self.place = nn.Linear(vertex_width, 2 * 3)
-        self.free = nn.Sequential(nn.LayerNorm(vertex_width), zeroed(nn.Linear(vertex_width, 3 * config.levels)))
-
-    def forward(self, quantised: Tensor, faces: Tensor) -> Tensor:
-        """Logits [corners, c, levels] of quantised corners [corners, d], those that are present in faces [n, v]."""
-        present = faces >= 0
-        near = self.near(quantised)
-        x = self.enter(self.absent.expand(*faces.shape, -1).masked_scatter(present[..., None], near).flatten(1))
-        for block in self.blocks:
-            x = block(x, present[:, :1])
-        told = self.leave(x).unflatten(-1, (VERTICES_PER_FACE, -1))
-        corners = self.last(near + told[present])
-        with torch.autocast(faces.device.type, enabled=False):  # half precision is coarser than the grid
-            place, rate = self.place(corners.float()).chunk(2, -1)
-        middle = (self.levels - 1) / 2
-        steps = torch.arange(self.levels, device=faces.device) - middle * (1 + place[..., None])
-        width = (2 - rate.clamp(-2, 4)).exp()[..., None]
-        logits: Tensor = self.free(corners).float().unflatten(-1, (3, -1)) - 3 * (1 + (steps / width).square()).sqrt()
-        return logits
-
-
-class ResidualBlock(nn.Module):
-    """Two convolutions over three faces, each behind a norm of the single face, added to what came in."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(2))
-        self.convolutions = nn.ModuleList(nn.Conv1d(width, width, 3, padding=1) for _ in range(2))
-
-    def forward(self, x: Tensor, real: Tensor) -> Tensor:
-        """[n, d] of x [n, d]; real [n, 1] is False where a face is empty."""
-        y = x
-        for norm, convolution in zip(self.norms, self.convolutions, strict=True):
-            y = convolution((F.silu(norm(y)) * real).T).T
-        return x + y
-
-
-class ResidualPerceptron(nn.Module):
-    """A layer between two matrices, added to what came in; at first it adds nothing."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.SiLU(), zeroed(nn.Linear(2 * width, width)))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[.., d] of x [.., d]."""
-        added: Tensor = self.inner(x)
-        return x + added
+    def checked_codes(self, codes: Tensor, face_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Codes as [b, n, v, k], negative where absent, and which faces there are [b, n]; MeshGPTError (bad_codes) if they do not do."""
+        v, k, pad = self.vertices_per_face, self.codes_per_vertex, self.config.pad_id
+        if codes.dtype not in INTEGERS:
+            raise bad_codes(f"codes have dtype {codes.dtype}", "give integers")
+        if codes.ndim < 2 or codes[0].numel() % (v * k):
+            raise bad_codes(f"codes have shape {list(codes.shape)}", f"give [meshes, faces * {v}, {k}]")
+        codes = codes.long().reshape(len(codes), -1, v, k)
+        if face_mask is None:
+            face_mask = (codes[:, :, :3] != pad).all(-1).all(-1)
+        if face_mask.shape != codes.shape[:2] or face_mask.dtype != torch.bool:
+            shape = list(face_mask.shape)
+            raise bad_codes(f"face_mask has shape {shape} and dtype {face_mask.dtype}", f"give booleans {list(codes.shape[:2])}")
+        face_mask = face_mask.to(codes.device)
+        kept = codes[face_mask]
+        absent = (kept == pad).any(-1)
+        bad = ((kept != pad) & ((kept < 0) | (kept >= self.codebook_size))) | (kept[:, :, :1].expand_as(kept) == pad) & (kept != pad)
+        if bad.any() or absent[:, :3].any():
+            value = int(kept[bad][0]) if bad.any() else pad
+            hint = f"use 0..{self.codebook_size - 1}, and {pad} only for all codes of a last corner or of a face that is not there"
+            raise bad_codes(f"codes hold {value}", hint)
+        return torch.where((codes == pad).any(-1, keepdim=True), ABSENT, codes), face_mask
 
 
 # ---- parts
 
 
-def make_quantiser(config: AutoencoderConfig) -> nn.Module:
-    """Vertices [1, vertices, d] to (quantised, codes [1, vertices, codes_per_vertex], losses)."""
-    depth, width, size = config.codes_per_vertex, config.vertex_width, config.codebook_size
-    if config.quantiser == "lfq":
-        return ResidualLFQ(dim=width, num_quantizers=depth, codebook_size=size, soft_clamp_input_value=10.0, commitment_loss_weight=1.0)
-    return ResidualVQ(
-        dim=width,
-        num_quantizers=depth,
-        codebook_size=size,
-        codebook_dim=config.code_width,
-        kmeans_init=True,
-        decay=0.95,
-        threshold_ema_dead_code=0.05,  # uses a batch: above what a small batch leaves each code, all of them would be replaced all the time
-    )
+def checked(vertices: Tensor, faces: Tensor, config: AutoencoderConfig) -> tuple[Tensor, Tensor]:
+    """Vertices and faces [b, n, v], -1 where absent, as `forward` takes them, or MeshGPTError (bad_mesh)."""
+    shapes = f"vertices has shape {list(vertices.shape)} and faces {list(faces.shape)}"
+    if vertices.ndim != 3 or vertices.shape[-1] != 3 or faces.ndim != 3 or faces.shape[-1] not in (3, 4):
+        raise bad_mesh(shapes, f"give [meshes, vertices, 3] and [meshes, faces, {config.vertices_per_face}]")
+    if len(vertices) != len(faces):
+        raise bad_mesh(f"vertices holds {len(vertices)} meshes but faces holds {len(faces)}", "give as many of the one as of the other")
+    if faces.dtype not in INTEGERS:
+        raise bad_mesh(f"faces has dtype {faces.dtype}", "give integers, the indices of vertices")
+    if not vertices.is_floating_point() and vertices.dtype not in INTEGERS:
+        raise bad_mesh(f"vertices has dtype {vertices.dtype}", "give floating point coordinates, or integers, the indices of grid points")
+    faces, count = faces.long(), vertices.shape[1]
+    present = faces != config.pad_id
+    if not present.flatten(1).any(1).all() or not len(faces):
+        empty = (~present.flatten(1).any(1)).nonzero().flatten().tolist()
+        raise bad_mesh(f"faces holds no face in mesh {empty[0]}" if empty else f"{shapes}: there is no mesh", "leave out empty meshes")
+    bad = present & ((faces < 0) | (faces >= count))
+    if bad.any():
+        hint = f"use 0..{count - 1}, and {config.pad_id} for padding"
+        raise bad_mesh(f"faces holds index {int(faces[bad][0])} but there are {count} vertices", hint)
+    if not (present[..., :3].all(-1) | ~present.any(-1)).all():
+        hint = f"use {config.pad_id} only for a triangle's last corner or a whole face"
+        raise bad_mesh(f"faces holds {config.pad_id} among the first three corners of a face", hint)
+    if not config.quads and present[..., 3:].any():
+        quad = faces[present.all(-1)][0].tolist()
+        raise bad_mesh(f"faces holds a quad, {quad}, but the model knows triangles only", "cut it into triangles, or use quads=True")
+    faces = torch.where(present, faces, ABSENT)
+    return vertices, F.pad(faces, (0, config.vertices_per_face - faces.shape[-1]), value=ABSENT)
 
 
-def zeroed(linear: nn.Linear) -> nn.Linear:
-    """The same layer, answering zero until it has learned something."""
-    nn.init.zeros_(linear.weight)
-    nn.init.zeros_(linear.bias)
-    return linear
-
-
-def smoothed_targets(levels: int, deviation: float) -> Tensor:
-    """[levels, levels] for each grid index the distribution asked for: a bell around it that sums to 1."""
-    index = torch.arange(levels)
-    return (-((index[:, None] - index) ** 2) / (2 * deviation**2)).softmax(-1)
-
-
-def checked(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """Vertices and faces [b, n, 4] as `forward` takes them, or MeshGPTError (bad_mesh)."""
-    if vertices.ndim != 3 or vertices.shape[-1] != 3 or faces.ndim != 3 or faces.shape[-1] not in (3, 4) or len(vertices) != len(faces):
-        shapes = f"{list(vertices.shape)} and {list(faces.shape)}"
-        raise bad_mesh(f"vertices and faces have shapes {shapes}", "give [meshes, vertices, 3] and [meshes, faces, 3 or 4]")
-    present, count = faces >= 0, vertices.shape[1]
-    if not present.any():
-        raise bad_mesh("there is no face in the batch", "leave out empty meshes")
-    whole = present[..., :3].all(-1) | ~present.any(-1)
-    if faces.min() < ABSENT or faces.max() >= count or not whole.all():
-        hint = f"use indices in 0..{count - 1}, and -1 only for a triangle's last corner or a whole face"
-        raise bad_mesh(f"faces hold indices {int(faces.min())}..{int(faces.max())} but there are {count} vertices", hint)
-    faces = F.pad(faces, (0, VERTICES_PER_FACE - faces.shape[-1]), value=ABSENT)
-    return vertices, faces
-
-
-def in_one_row(vertices: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
-    """The meshes of a batch one behind the other, an empty face behind each: corners [n, v, c], zeros where absent, and faces [n, v].
-
-    Vertices are numbered apart. Raises MeshGPTError (bad_mesh) if a corner is not finite.
-    """
-    faces = F.pad(faces, (0, 0, 0, 1), value=ABSENT)
-    real = (faces >= 0).any(-1)
-    kept = real | (torch.arange(faces.shape[1], device=faces.device) == real.sum(1, keepdim=True))
-    first = torch.arange(len(faces), device=faces.device)[:, None, None] * vertices.shape[1]
-    faces = torch.where(faces >= 0, faces + first, ABSENT)[kept]
-    corners = vertices.flatten(0, 1)[faces].masked_fill(faces[..., None] < 0, 0)
-    if not corners.isfinite().all():
-        raise bad_mesh("a vertex has a coordinate that is not a finite number", "repair the mesh before using it")
-    return corners, faces
-
-
-def to_grid(corners: Tensor, levels: int) -> Tensor:
-    """Grid indices of corners [.., 3] that are grid indices already, or unit box coordinates. Raises MeshGPTError if outside the grid."""
-    if corners.is_floating_point():
-        low = torch.as_tensor(BOX_LOW, dtype=corners.dtype, device=corners.device)
-        return ((corners - low) * (levels - 1)).round().clamp(0, levels - 1).long()
-    if corners.min() < 0 or corners.max() >= levels:
-        raise bad_mesh(f"grid indices are in {int(corners.min())}..{int(corners.max())}", f"use 0..{levels - 1}")
-    return corners.long()
-
-
-def face_geometry(corners: Tensor, faces: Tensor) -> Tensor:
-    """[n, 8] normal, square root of the area, and angles (in units of pi, 0 where absent) of faces with corners [n, 4, 3]."""
-    quad = faces[..., 3:] >= 0
-    a, b, c, d = corners.unbind(1)
-    d = torch.where(quad, d, a)
-    twice = torch.linalg.cross(b - a, c - a) + torch.linalg.cross(c - a, d - a)
-    length = twice.norm(dim=-1, keepdim=True)
-    here = torch.stack([a, b, c, d], 1)
-    ahead = torch.stack([b, c, d, a], 1) - here
-    back = torch.stack([torch.where(quad, d, c), a, b, c], 1) - here
-    angles = torch.atan2(torch.linalg.cross(ahead, back).norm(dim=-1), (ahead * back).sum(-1)) / torch.pi
-    return torch.cat([twice / length.clamp(min=1e-12), (length / 2).sqrt(), angles], -1)
-
-
-def vertex_means(corners: Tensor, vertex: Tensor) -> Tensor:
-    """[vertices, d] the mean of the corners [corners, d] that lie at each vertex; vertex: [corners] which one."""
-    count = torch.bincount(vertex)
-    return corners.new_zeros(len(count), corners.shape[1]).index_add(0, vertex, corners) / count[:, None]
+def checked_edges(face_edges: Tensor, real: Tensor, pad_id: int) -> Tensor:
+    """[2, pairs] numbers of faces in the whole batch, of face_edges [b, e, 2], or MeshGPTError (bad_mesh)."""
+    if face_edges.ndim != 3 or face_edges.shape[-1] != 2 or len(face_edges) != len(real) or face_edges.dtype not in INTEGERS:
+        found = f"face_edges has shape {list(face_edges.shape)} and dtype {face_edges.dtype}"
+        raise bad_mesh(found, f"give integers [{len(real)}, edges, 2]")
+    kept = (face_edges != pad_id).all(-1)
+    owner, ends = kept.nonzero()[:, 0], face_edges[kept].long()
+    count = real.shape[1]
+    inside = ((ends >= 0) & (ends < count)).all(-1)
+    if not inside.all() or not real[owner[:, None], ends].all():
+        bad = ends[~inside] if not inside.all() else ends[~real[owner[:, None], ends].all(-1)]
+        raise bad_mesh(f"face_edges holds {bad[0].tolist()}, but there is no such face", f"use the numbers of faces, padded with {pad_id}")
+    return (owner[:, None] * count + ends).T
 
 
 def weld(logits: Tensor, codes: Tensor) -> Tensor:
     """[corners, 3] grid indices by logits [corners, 3, levels], averaged over the corners whose codes [corners, k] are equal."""
     _, vertex = torch.unique(codes, dim=0, return_inverse=True)
-    return vertex_means(logits.flatten(1), vertex).unflatten(1, logits.shape[1:]).argmax(-1)[vertex]
+    return group_means(logits.flatten(1), vertex).unflatten(1, logits.shape[1:]).argmax(-1)[vertex]
 
 
 @contextmanager
@@ -393,27 +381,9 @@ def evaluating(module: nn.Module) -> Iterator[None]:
         module.train(training)
 
 
-# ---- files
-
-
-def save_autoencoder(folder: Path, config: AutoencoderConfig, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write autoencoder.safetensors and autoencoder.json: the sizes, and plain facts about the training."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: value.contiguous() for name, value in weights.items()}, folder / "autoencoder.safetensors")
-    (folder / "autoencoder.json").write_text(json.dumps({"autoencoder": asdict(config), **facts}, indent=1) + "\n")
-
-
-def load_autoencoder(folder: Path) -> MeshAutoencoder:
-    """The autoencoder that was saved in a folder, ready to encode. Raises MeshGPTError (bad_checkpoint) if it is missing or damaged."""
-    try:
-        config = json.loads((folder / "autoencoder.json").read_text())["autoencoder"]
-        model = MeshAutoencoder(AutoencoderConfig(**config))
-        model.load_state_dict(load_file(folder / "autoencoder.safetensors"))
-    except Exception as error:  # safetensors, JSON and torch each fail in their own way
-        reason = f"{folder} holds no whole autoencoder ({error})"
-        raise MeshGPTError(reason[:300], hint="train one, or copy it again", code="bad_checkpoint") from error
-    return model.eval()
-
-
 def bad_mesh(message: str, hint: str) -> MeshGPTError:
     return MeshGPTError(message, hint=hint, code="bad_mesh")
+
+
+def bad_codes(message: str, hint: str) -> MeshGPTError:
+    return MeshGPTError(message, hint=hint, code="bad_codes")

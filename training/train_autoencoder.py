@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from core.autoencoder import AutoencoderConfig, MeshAutoencoder, save_autoencoder
+from core.autoencoder import AutoencoderConfig, LossBreakdown, MeshAutoencoder
 from core.errors import MeshGPTError
 from core.mesh import Frame, Mesh, quantise
 from core.state import load_state, save_state, update_average
@@ -77,7 +77,7 @@ class AutoencoderTraining:
 
 def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
     """Train to the last step and return the averaged model; leaves `out`/state (to go on from), `out`/log (TensorBoard) and
-    `out`/checkpoint (see core.autoencoder.load_autoencoder).
+    `out`/checkpoint (see MeshAutoencoder.from_pretrained).
 
     Raises MeshGPTError: bad_setting if `out` holds a run with other settings, bad_data if the real meshes cannot be read.
     """
@@ -105,14 +105,15 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
             group["lr"] = rate
         model.train()
         with accelerator.autocast():
-            loss, parts = wrapped(vertices.to(accelerator.device), faces.to(accelerator.device))
+            given = {"vertices": vertices.to(accelerator.device), "faces": faces.to(accelerator.device)}
+            loss, parts = wrapped(**given, return_loss_breakdown=True)
         accelerator.backward(loss)
         norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
         optimizer.step()
         optimizer.zero_grad()
         update_average(average, model, min(config.ema, (step + 1) / (step + 10)))
         if step % 20 == 0:
-            for name, value in {**parts._asdict(), "gradient": norm, "rate": rate}.items():
+            for name, value in {**described(parts), "gradient": norm, "rate": rate}.items():
                 writer.add_scalar(f"training/{name}", float(value), step)
             steps.set_postfix_str(f"{parts.reconstruction:.3f} nats a coordinate")
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
@@ -122,7 +123,8 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
                     writer.add_scalar(f"validation/triangle_accuracy_{name}", value, step + 1)
                     tqdm.write(f"step {step + 1}: {value:.2%} of held-out {name} faces come back exactly")
                 save_state(out / "state", model, average, [optimizer], {"step": step + 1})
-                save_autoencoder(out / "checkpoint", model.config, average, {"steps": step + 1, "triangle_accuracy": accuracy})
+                with averaged(model, average):
+                    model.save_pretrained(out / "checkpoint", facts={"steps": step + 1, "triangle_accuracy": accuracy})
             accelerator.wait_for_everyone()
     writer.close()
     model.load_state_dict(average)
@@ -133,18 +135,21 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
 
 
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """Batch number i, whichever process asks for it and when: vertices [b, v, 3] grid indices and faces [b, n, 4], padded with -1."""
+    """Batch number i, whichever process asks for it and when: vertices [b, v, 3] grid indices and faces [b, n, 4], padded with -1.
+
+    For an autoencoder that knows triangles only, quads are cut.
+    """
 
     def __init__(self, config: AutoencoderTraining, real: Sequence[RealMesh]) -> None:
         self.config, self.real = config, real
-        self.levels = AutoencoderConfig(**config.autoencoder).levels
+        self.sizes = AutoencoderConfig(**config.autoencoder)
         weights = np.array([entry.weight for entry in real])
         self.chances = weights / weights.sum() if real else weights
         self.families = list(FAMILIES)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng((self.config.seed, index))
-        return collate([self.draw(rng) for _ in range(self.config.batch)], self.levels)
+        return collate([self.draw(rng) for _ in range(self.config.batch)], self.sizes.num_discrete_coors)
 
     def draw(self, rng: np.random.Generator) -> Mesh:
         """A mesh in canonical form, of at most max_faces faces, stretched, turned and placed at random."""
@@ -153,12 +158,18 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
                 mesh = self.real[rng.choice(len(self.real), p=self.chances)].mesh
             else:
                 mesh = generate(self.families[rng.integers(len(self.families))], int(rng.integers(HELD_OUT_SEEDS))).mesh
+            mesh = fitting(mesh, self.sizes)
             if len(mesh.faces) > self.config.max_faces:
                 continue
             try:
-                return vary(mesh, rng, self.levels)
+                return vary(mesh, rng, self.sizes.num_discrete_coors)
             except MeshGPTError:  # nothing left on the grid
                 continue
+
+
+def fitting(mesh: Mesh, sizes: AutoencoderConfig) -> Mesh:
+    """The mesh in the faces that the autoencoder knows."""
+    return mesh if sizes.quads else Mesh(mesh.vertices, mesh.triangles())
 
 
 def vary(mesh: Mesh, rng: np.random.Generator, levels: int) -> Mesh:
@@ -191,10 +202,17 @@ def validation_meshes(config: AutoencoderTraining, real: Sequence[RealMesh]) -> 
     families = list(FAMILIES)
     drawn = [generate(families[i % len(families)], HELD_OUT_SEEDS + i).mesh for i in range(config.validation)]
     kinds = {"procedural": drawn, "real": [entry.mesh for entry in real if entry.split == "val"][: config.validation]}
-    return {kind: meshes for kind, meshes in kinds.items() if meshes}
+    sizes = AutoencoderConfig(**config.autoencoder)
+    return {kind: [fitting(mesh, sizes) for mesh in meshes] for kind, meshes in kinds.items() if meshes}
 
 
 # ---- steps
+
+
+def described(parts: LossBreakdown) -> dict[str, float]:
+    """What is logged of a loss: its parts, and the share of the codebook in use at each level."""
+    use = {f"codebook_use_{level}": value for level, value in enumerate(parts.codebook_use.tolist())}
+    return {"reconstruction": float(parts.reconstruction), "joint": float(parts.joint), "commitment": float(parts.commitment), **use}
 
 
 def validate(model: MeshAutoencoder, average: dict[str, Tensor], held_out: dict[str, list[Mesh]]) -> dict[str, float]:

@@ -17,7 +17,7 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
-from core.autoencoder import load_autoencoder
+from core.autoencoder import MeshAutoencoder
 from core.errors import MeshGPTError
 from core.mesh import Mesh, quantise
 from training import train_autoencoder
@@ -32,7 +32,14 @@ TINY = AutoencoderTraining(
     max_faces=60,
     save_every=6,
     validation=4,
-    autoencoder={"encoder_widths": [16, 24], "vertex_width": 24, "codebook_size": 64, "decoder_width": 24, "decoder_depth": 1},
+    autoencoder={
+        "quads": True,
+        "num_discrete_coors": 129,
+        "encoder_dims_through_depth": [16, 24],
+        "dim_codebook": 24,
+        "codebook_size": 64,
+        "decoder_dims_through_depth": [24, 24],
+    },
 )
 SETTINGS = """
 steps: 12
@@ -40,12 +47,18 @@ batch: 3
 max_faces: 60
 save_every: 6
 validation: 4
-autoencoder: {encoder_widths: [16, 24], vertex_width: 24, codebook_size: 64, decoder_width: 24, decoder_depth: 1}
+autoencoder:
+  quads: true
+  num_discrete_coors: 129
+  encoder_dims_through_depth: [16, 24]
+  dim_codebook: 24
+  codebook_size: 64
+  decoder_dims_through_depth: [24, 24]
 """
 
 
 def weights(out: Path) -> dict[str, torch.Tensor]:
-    return {**load_file(out / "state/model.safetensors"), **load_file(out / "checkpoint/autoencoder.safetensors")}
+    return {**load_file(out / "state/model.safetensors"), **load_file(out / "checkpoint/model-00001.safetensors")}
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +107,10 @@ def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_weights(whole_run: 
 
 
 def test_a_finished_run_leaves_an_autoencoder_that_encodes(whole_run: Path) -> None:
-    tokenizer = load_autoencoder(whole_run / "checkpoint")
+    tokenizer = MeshAutoencoder.from_pretrained(whole_run / "checkpoint")
     codes = tokenizer.encode(generate("chair", 0).mesh)
     assert codes.shape[1] == 8
-    facts = json.loads((whole_run / "checkpoint/autoencoder.json").read_text())
+    facts = json.loads((whole_run / "checkpoint/config.json").read_text())
     assert facts["steps"] == 12
     assert set(facts["triangle_accuracy"]) == {"procedural"}
 
@@ -141,6 +154,11 @@ def test_meshes_that_are_too_large_are_never_drawn() -> None:
     assert (faces[..., 0] >= 0).sum(1).max() <= 40
 
 
+def test_quads_are_cut_for_an_autoencoder_of_triangles() -> None:
+    _, faces = Batches(replace(TINY, autoencoder={"quads": False}), [])[0]
+    assert (faces[..., 3] == -1).all()
+
+
 def test_batches_are_grid_indices_padded_behind_each_mesh() -> None:
     meshes = [generate(family, 0).mesh.canonical() for family in ("chair", "barrel")]
     vertices, faces = collate(meshes, 129)
@@ -171,8 +189,8 @@ def volume(mesh: Mesh) -> float:
 
 def test_settings_come_from_the_file_and_arguments_win(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("steps: 7\nautoencoder: {codebook_size: 64}\n")
-    config = read_config(tmp_path / "a.yaml", ["batch=2", "autoencoder.code_width=4"])
-    assert config == AutoencoderTraining(steps=7, batch=2, autoencoder={"codebook_size": 64, "code_width": 4})
+    config = read_config(tmp_path / "a.yaml", ["batch=2", "autoencoder.dim_codebook=4"])
+    assert config == AutoencoderTraining(steps=7, batch=2, autoencoder={"codebook_size": 64, "dim_codebook": 4})
 
 
 @pytest.mark.parametrize("override", ["setps=3", "autoencoder.codebok_size=3"])

@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from core.autoencoder import AutoencoderConfig, MeshAutoencoder, save_autoencoder
+from core.autoencoder import MeshAutoencoder
 from core.errors import MeshGPTError
 from core.pipeline import MeshGPT
 from training.data.dataset import build
@@ -87,9 +87,10 @@ def test_overrides_reach_their_setting_and_unknown_ones_are_refused(settings: Pa
 
 def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
-    small = {"coordinate_width": 8, "vertex_width": 16, "codebook_size": 64, "decoder_width": 16, "decoder_depth": 1}
-    sizes = AutoencoderConfig(encoder_widths=(16,), **small)  # type: ignore[arg-type]
-    save_autoencoder(tmp_path / "autoencoder", sizes, MeshAutoencoder(sizes).state_dict(), {})
+    small = {"dim_coor_embed": 8, "dim_codebook": 16, "codebook_size": 64}
+    layers = {"encoder_dims_through_depth": (16,), "decoder_dims_through_depth": (16, 16)}
+    sizes = MeshAutoencoder(quads=True, num_discrete_coors=129, **small, **layers)
+    sizes.save_pretrained(tmp_path / "autoencoder")
     data = build(["stool"], range(4), 60, 1, autoencoder=tmp_path / "autoencoder")
     assert data.codes.shape[1] == 4 * sizes.codes_per_vertex
     assert data.grid.shape[1] == 12
