@@ -2,8 +2,8 @@
 
 An item of a data set is what a model's forward takes for one mesh: a tuple, or a dictionary by argument name. `vertices` [v, 3],
 `faces` [n, 3 or 4], `texts` a string, `text_embeds` [t, d], `face_edges` [pairs, 2], `codes` [n, codes_per_face]; tensors or arrays.
-`data_kwargs`, of the data set or else of the trainer, names the parts of a tuple. In a batch, -1 stands behind the rows of whatever is
-shorter than the longest.
+`data_kwargs`, of the data set or else of the trainer, names the parts of a tuple. In a batch, -1 (or the model's pad_id) stands behind
+the rows of whatever is shorter than the longest.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import Dataset
 
-from core.adjacency import face_adjacency
+from core.adjacency import derive_face_edges_from_faces
+from core.autoencoder_config import AutoencoderConfig
 from core.errors import MeshGPTError
-from core.mesh import FORMATS, Mesh
+from core.mesh import BOX_LOW, READABLE, Mesh
 
 PADDING = -1
 CACHE_FORMAT = 1
@@ -46,8 +47,8 @@ class DatasetFromTransforms(Dataset[Item]):
     """The mesh files under a folder, in the order of their paths, each read by the function for its extension.
 
     transforms: by extension ("glb"), a function of the path that gives an item, (vertices, faces) or more; without it, `load_mesh` for
-    GLB, OBJ, PLY, STL and OFF. data_kwargs: names of the item's parts. augment_fn: called with every item that is read, gives the item
-    to use; it may draw from the global random generators, which are seeded for every batch.
+    GLB, glTF, OBJ, PLY, STL and OFF. data_kwargs: names of the item's parts. augment_fn: called with every item that is read, gives the
+    item to use; it may draw from the global random generators, which are seeded for every batch.
     Raises MeshGPTError (bad_data) if there is no such folder, or no file with one of the extensions in it.
     """
 
@@ -58,7 +59,7 @@ class DatasetFromTransforms(Dataset[Item]):
         data_kwargs: Sequence[str] | None = None,
         augment_fn: Callable[[Any], Item] | None = None,
     ) -> None:
-        readers = dict.fromkeys(FORMATS, load_mesh) if transforms is None else transforms
+        readers = dict.fromkeys(READABLE, load_mesh) if transforms is None else transforms
         self.transforms = {"." + extension.lower().lstrip("."): read for extension, read in readers.items()}
         self.paths = sorted(path for path in Path(folder).rglob("*") if path.suffix.lower() in self.transforms and path.is_file())
         if not self.paths:
@@ -79,27 +80,16 @@ class DatasetFromTransforms(Dataset[Item]):
             raise
 
 
-def load_mesh(path: Path) -> tuple[Tensor, Tensor]:
-    """Vertices [v, 3] float32 and faces [n, 3 or 4] int64 of a mesh file in canonical form (see core.mesh.Mesh.canonical).
+def load_mesh(path: Path, levels: int = AutoencoderConfig.num_discrete_coors) -> tuple[Tensor, Tensor]:
+    """Vertices [v, 3] float32 and faces [n, 3 or 4] int64 of a mesh file, in canonical form (see core.mesh.Mesh.canonical).
 
-    Raises MeshGPTError (bad_mesh) as Mesh.load does.
+    levels: num_discrete_coors of the model. The unit box becomes that model's coor_continuous_range, -1 to 1, so that every point of the
+    grid has a cell of its own. Raises MeshGPTError (bad_mesh) as Mesh.load and Mesh.canonical do.
     """
-    mesh = Mesh.load(path).canonical()
-    return torch.from_numpy(mesh.vertices), torch.from_numpy(mesh.faces)
-
-
-# ---- neighbours
-
-
-def derive_face_edges_from_faces(faces: Tensor, *, neighbor_if_share_one_vertex: bool = False) -> Tensor:
-    """Pairs of neighbouring faces as a model's `face_edges`: [n, 3 or 4] gives [pairs, 2], [b, n, 3 or 4] gives [b, pairs, 2], int64.
-
-    Neighbours share an edge, or a vertex if asked; both directions, no face with itself; face indices within their mesh, padded with
-    -1. Raises ValueError as core.adjacency.face_adjacency does.
-    """
-    if faces.ndim == 3:
-        return padded([derive_face_edges_from_faces(mesh, neighbor_if_share_one_vertex=neighbor_if_share_one_vertex) for mesh in faces])
-    return face_adjacency(faces, shared=1 if neighbor_if_share_one_vertex else 2).T.contiguous()
+    mesh = Mesh.load(path).canonical(levels=levels)
+    low, high = AutoencoderConfig.coor_continuous_range
+    vertices = (mesh.vertices - BOX_LOW) * (high - low) + low
+    return torch.from_numpy(vertices.astype(np.float32)), torch.from_numpy(mesh.faces)
 
 
 # ---- caches
@@ -159,12 +149,13 @@ def cache_text_embeds_for_dataset(
 
 
 def cache_face_edges_for_dataset(
-    max_edges_len: int, cache_path: str | Path = "./face_edges_cache", assert_edge_len_lt_max: bool = True
+    max_edges_len: int, cache_path: str | Path = "./face_edges_cache", assert_edge_len_lt_max: bool = True, pad_id: int = PADDING
 ) -> Callable[[type[D]], type[D]]:
     """Decorates a data set's class: items get `face_edges` (of a tuple, the last part), computed once and then read from a folder.
 
+    The edges are those of core.adjacency.derive_face_edges_from_faces, which are what a MeshAutoencoder derives when it gets none.
     max_edges_len: pairs a mesh that are kept at most; a mesh with more is an error, or cut if `assert_edge_len_lt_max` is False.
-    cache_path: the folder, one for each data set. An entry whose faces have changed is computed again.
+    cache_path: the folder, one for each data set. An entry whose faces have changed is computed again. pad_id: marks absent corners.
     Raises MeshGPTError when an item is read: bad_cache if the folder holds the edges of another number of meshes or of another length,
     bad_data if an item has no faces or too many pairs. Of a tuple, the faces are the part that data_kwargs says, or else the second.
     """
@@ -189,7 +180,7 @@ def cache_face_edges_for_dataset(
                 faces = torch.as_tensor(parts["faces"])
 
                 def derive() -> NDArray[np.int32]:
-                    edges = derive_face_edges_from_faces(faces)
+                    edges = derive_face_edges_from_faces(faces, pad_id)
                     if assert_edge_len_lt_max and len(edges) > max_edges_len:
                         raise bad_data(f"mesh {index} has {len(edges)} pairs of neighbours", f"set max_edges_len ({max_edges_len}) higher")
                     return edges[:max_edges_len].int().numpy()
@@ -270,13 +261,14 @@ def named_like(made: type[Any], original: type[D]) -> type[D]:
 class Batches(Dataset[dict[str, Any]]):
     """Batch number i of an endless row, by argument name, whichever process asks for it and when: every epoch shuffles the items anew.
 
-    names: of the parts of items that are tuples, unless the data set has data_kwargs. The last items of an epoch, too few for a batch,
-    wait for another epoch. Before a batch is read the random generators of Python, NumPy and torch are seeded with its number.
+    names: of the parts of items that are tuples, unless the data set has data_kwargs. pad_id: as for `collate`. The last items of an
+    epoch, too few for a batch, wait for another epoch. Before a batch is read the random generators of Python, NumPy and torch are seeded
+    with its number.
     Raises MeshGPTError (bad_data) if the data set has fewer items than a batch, or, when a batch is read, if items do not fit together.
     """
 
-    def __init__(self, dataset: Dataset[Any], batch_size: int, names: Sequence[str], seed: int) -> None:
-        self.dataset, self.batch_size, self.seed = dataset, batch_size, seed
+    def __init__(self, dataset: Dataset[Any], batch_size: int, names: Sequence[str], seed: int, pad_id: int = PADDING) -> None:
+        self.dataset, self.batch_size, self.seed, self.pad_id = dataset, batch_size, seed, pad_id
         self.names = list(getattr(dataset, "data_kwargs", None) or names)
         self.items = len(dataset)  # type: ignore[arg-type]
         self.per_epoch = self.items // batch_size
@@ -287,7 +279,7 @@ class Batches(Dataset[dict[str, Any]]):
         epoch, place = divmod(number, self.per_epoch)
         order = np.random.default_rng((self.seed, epoch)).permutation(self.items)
         seed_generators(self.seed, number)
-        batch = collate([self.dataset[int(i)] for i in order[place * self.batch_size :][: self.batch_size]])
+        batch = collate([self.dataset[int(i)] for i in order[place * self.batch_size :][: self.batch_size]], self.pad_id)
         if isinstance(batch, dict):
             return batch
         if len(batch) > len(self.names):
@@ -298,38 +290,38 @@ class Batches(Dataset[dict[str, Any]]):
         return dict(zip(self.names, batch, strict=False))
 
 
-def collate(items: Sequence[Item]) -> Item:
-    """One item whose tensors have a batch in front, padded with -1 behind shorter rows; parts that are no tensors become lists.
+def collate(items: Sequence[Item], pad_id: int = PADDING) -> Item:
+    """One item whose tensors have a batch in front, pad_id behind shorter rows; parts that are no tensors become lists.
 
-    Triangles [n, 3] beside quads [n, 4] get -1 as their last corner.
+    Triangles [n, 3] beside quads [n, 4] get pad_id as their last corner.
     Raises MeshGPTError (bad_data) if the items have other parts, or a part other widths.
     """
     first = items[0]
     if isinstance(first, Mapping):
         if unlike := [sorted(item) for item in items if not isinstance(item, Mapping) or item.keys() != first.keys()]:
             raise bad_data(f"an item has the parts {unlike[0]}, another {sorted(first)}", "give every item the same parts")
-        return {name: collate_part([item[name] for item in items]) for name in first}  # type: ignore[call-overload]
+        return {name: collate_part([item[name] for item in items], pad_id) for name in first}  # type: ignore[call-overload]
     if other := [len(item) for item in items if len(item) != len(first)]:
         raise bad_data(f"an item has {other[0]} parts, another {len(first)}", "give every item the same parts")
-    return tuple(collate_part(part) for part in zip(*items, strict=True))
+    return tuple(collate_part(part, pad_id) for part in zip(*items, strict=True))
 
 
-def collate_part(values: Sequence[Any]) -> Any:
+def collate_part(values: Sequence[Any], pad_id: int) -> Any:
     """The values of one part of every item, as one tensor if they are tensors or arrays, or else as a list."""
     if not isinstance(values[0], Tensor | np.ndarray):
         return list(values)
-    return padded([torch.as_tensor(value) for value in values])
+    return padded([torch.as_tensor(value) for value in values], pad_id)
 
 
-def padded(tensors: Sequence[Tensor]) -> Tensor:
-    """Tensors [n, ...] of several n as one [b, n, ...], -1 behind the shorter ones; scalars as [b]."""
+def padded(tensors: Sequence[Tensor], pad_id: int) -> Tensor:
+    """Tensors [n, ...] of several n as one [b, n, ...], pad_id behind the shorter ones; scalars as [b]."""
     widths = {tuple(tensor.shape[1:]) for tensor in tensors}
     if widths == {(3,), (4,)} and not tensors[0].is_floating_point():
-        tensors = [F.pad(tensor, (0, 4 - tensor.shape[1]), value=PADDING) for tensor in tensors]
+        tensors = [F.pad(tensor, (0, 4 - tensor.shape[1]), value=pad_id) for tensor in tensors]
     elif len(widths) > 1:
         shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors[:8])
         raise bad_data(f"items of one batch have the shapes {shapes}", "let only the first size differ")
-    return torch.stack(list(tensors)) if tensors[0].ndim == 0 else pad_sequence(list(tensors), batch_first=True, padding_value=PADDING)
+    return torch.stack(list(tensors)) if tensors[0].ndim == 0 else pad_sequence(list(tensors), batch_first=True, padding_value=pad_id)
 
 
 def seed_generators(*numbers: int) -> None:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset
 
-from core.data import Batches, seed_generators
+from core.data import PADDING, Batches, seed_generators
 from core.errors import MeshGPTError
 from core.state import load_state, save_state, update_average
 
@@ -81,15 +81,16 @@ class Trainer(ABC):
         self.accelerator = make_accelerator({"log_with": log_with, "project_dir": self.checkpoint_folder, **self.accelerator_kwargs})
         if not self.accelerator.log_with and "log_with" not in self.accelerator_kwargs:  # accelerate would go on without a log
             raise ImportError(f"logging needs {log_with}; run pip install {log_with}")
+        pad_id = getattr(getattr(self.model, "config", None), "pad_id", PADDING)
         self.ema_model = EMA(self.model, **self.ema_kwargs).to(self.accelerator.device)  # before accelerate puts its hand on `forward`
         optimizer = make_optimizer(self.model, self.learning_rate, self.weight_decay, self.optimizer_kwargs)
         self.model, self.optimizer = self.accelerator.prepare(self.model, optimizer)
         self.schedule = self.scheduler(optimizer, **self.scheduler_kwargs) if self.scheduler else None
-        self.batches = Batches(self.dataset, self.batch_size, self.data_kwargs, self.seed)
+        self.batches = Batches(self.dataset, self.batch_size, self.data_kwargs, self.seed, pad_id)
         self.step = 0
         if self.val_dataset is not None:
             size = min(self.batch_size, len(self.val_dataset)) or 1  # type: ignore[arg-type]
-            self.val_batches = Batches(self.val_dataset, size, self.data_kwargs, self.seed)
+            self.val_batches = Batches(self.val_dataset, size, self.data_kwargs, self.seed, pad_id)
 
     # ---- what the trainers differ in
 
@@ -114,12 +115,12 @@ class Trainer(ABC):
             self.step += 1
             self.ema_model.update(self.unwrapped_model, self.step)
             self.accelerator.log(values, step=self.step)
-            bar.set_postfix({name: f"{value:.3f}" for name, value in values.items()}, refresh=False)
+            bar.set_postfix({name: f"{value:.4g}" for name, value in values.items()}, refresh=False)
             if self.val_dataset is not None and self.step % self.val_every == 0:
                 values = self.validate()
                 self.accelerator.log(values, step=self.step)
                 if self.is_main:
-                    tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.3f}" for name, value in values.items()))
+                    tqdm.write(f"step {self.step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
             if self.step % self.checkpoint_every == 0 or self.step == self.num_train_steps:
                 self.save(Path(self.checkpoint_folder) / f"{self.name}.ckpt.{self.step}")
                 self.accelerator.wait_for_everyone()
@@ -127,13 +128,13 @@ class Trainer(ABC):
     def save(self, path: str | Path, overwrite: bool = True) -> None:
         """Write all that the run needs to go on into a folder; only the main process does.
 
-        Raises MeshGPTError (bad_setting) if the path exists and is not to be overwritten, or is no folder.
+        Raises MeshGPTError (bad_setting) if the path exists, unless it is a checkpoint that may be overwritten.
         """
         folder = Path(path)
         if not self.is_main:
             return
-        if folder.is_file() or (folder.exists() and not overwrite):
-            raise bad_setting(f"{folder} exists already", "choose another folder, or overwrite=True for a folder")
+        if folder.exists() and not (overwrite and (folder / "progress.json").is_file()):  # never delete what is no checkpoint
+            raise bad_setting(f"{folder} exists already", "choose another folder, or with overwrite=True one that holds a checkpoint")
         scaler = self.accelerator.scaler
         progress = {
             "trainer": self.name,
@@ -280,7 +281,7 @@ class Trainer(ABC):
 class MeshAutoencoderTrainer(Trainer):
     """Trains `model(vertices=, faces=[, face_edges=], return_loss_breakdown=True) -> (loss, breakdown)`.
 
-    breakdown: a named tuple of scalars, logged by their names. Texts in the data are left out. Arguments as in Trainer.
+    breakdown: a named tuple; the means of its tensors are logged by their names. Texts in the data are left out. Arguments as in Trainer.
     """
 
     name = "mesh-autoencoder"
@@ -298,7 +299,7 @@ class MeshAutoencoderTrainer(Trainer):
     def losses(self, model: nn.Module, batch: dict[str, Any]) -> dict[str, Tensor]:
         meshes = {name: value for name, value in batch.items() if name not in ("texts", "text_embeds")}
         loss, breakdown = model(**meshes, return_loss_breakdown=True)
-        return {"loss": loss, **breakdown._asdict()}
+        return {"loss": loss, **{name: value.mean() for name, value in breakdown._asdict().items()}}
 
 
 @dataclass(eq=False, repr=False)
@@ -371,13 +372,15 @@ def make_accelerator(settings: Mapping[str, Any]) -> Any:
         from accelerate import Accelerator
         from accelerate.utils import DistributedDataParallelKwargs
     except ImportError as error:
-        raise ImportError(f"training needs accelerate ({error}); run pip install 'meshgpt-blender[training]'") from error
+        raise ImportError(f"training needs accelerate ({error}); run pip install accelerate tqdm tensorboard") from error
     return Accelerator(**{"kwargs_handlers": [DistributedDataParallelKwargs(find_unused_parameters=True)], **settings})
 
 
 def make_optimizer(model: nn.Module, rate: float, weight_decay: float, settings: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """AdamW over the weights that need a gradient; vectors and scalars do not decay."""
+    """AdamW over the weights that need a gradient; vectors and scalars do not decay. MeshGPTError (bad_setting) if there are none."""
     weights = [weight for weight in model.parameters() if weight.requires_grad]
+    if not weights:
+        raise bad_setting("no weight of the model needs a gradient", "train the autoencoder before it becomes part of a transformer")
     groups = [
         {"params": [weight for weight in weights if weight.ndim > 1], "weight_decay": weight_decay},
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},

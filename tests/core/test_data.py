@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from core import DatasetFromTransforms, Mesh, cache_face_edges_for_dataset, cache_text_embeds_for_dataset
-from core.data import Batches, collate, derive_face_edges_from_faces, load_mesh
+from core.data import Batches, collate, load_mesh
 from core.errors import MeshGPTError
+from core.geometry import discretise
 
 TETRAHEDRON = Mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1]]), np.array([[0, 2, 1], [0, 1, 3], [1, 2, 3], [0, 3, 2]]))
 TRIANGLE = Mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.array([[0, 1, 2]]))
@@ -44,8 +44,8 @@ def test_a_folder_of_mesh_files_is_a_data_set_of_canonical_meshes_in_the_order_o
     dataset = DatasetFromTransforms(folder)
     assert [path.name for path in dataset.paths] == ["b.glb", "a.OBJ"]
     vertices, faces = dataset[0]
-    assert np.array_equal(vertices, TETRAHEDRON.canonical().vertices)
-    assert np.array_equal(faces, TETRAHEDRON.canonical().faces)
+    assert np.allclose(vertices, TETRAHEDRON.canonical(levels=128).vertices * 2 + [0, 0, -1])
+    assert np.array_equal(faces, TETRAHEDRON.canonical(levels=128).faces)
     assert (len(dataset), len(dataset[1][1])) == (2, 1)
 
 
@@ -67,26 +67,6 @@ def test_an_error_in_a_file_names_the_file(folder: Path) -> None:
     with pytest.raises(MeshGPTError) as caught:
         DatasetFromTransforms(folder)[0]
     assert any("b.glb" in note for note in caught.value.__notes__)
-
-
-# ---- neighbours
-
-
-def test_face_edges_are_pairs_within_each_mesh_of_a_batch_padded_behind() -> None:
-    four = torch.from_numpy(TETRAHEDRON.faces)
-    two = torch.tensor([[0, 1, 2], [2, 1, 3], [-1, -1, -1], [-1, -1, -1]])
-    edges = derive_face_edges_from_faces(torch.stack([four, two]))
-    expected = [[a, b] for a in range(4) for b in range(4) if a != b]
-    assert edges[0].tolist() == expected
-    assert edges[1].tolist() == [[0, 1], [1, 0]] + [[-1, -1]] * (len(expected) - 2)
-    assert edges.dtype == torch.int64
-    assert derive_face_edges_from_faces(two[:2]).tolist() == [[0, 1], [1, 0]]
-
-
-def test_face_edges_can_be_by_one_shared_vertex() -> None:
-    faces = torch.tensor([[0, 1, 2], [2, 3, 4], [5, 6, 7]])
-    assert len(derive_face_edges_from_faces(faces)) == 0
-    assert derive_face_edges_from_faces(faces, neighbor_if_share_one_vertex=True).tolist() == [[0, 1], [1, 0]]
 
 
 # ---- caches
@@ -196,31 +176,31 @@ def test_two_processes_can_begin_and_fill_one_cache(tmp_path: Path) -> None:
 
 
 def test_face_edges_are_cached_as_the_last_part(tmp_path: Path) -> None:
-    dataset = cache_face_edges_for_dataset(12, tmp_path / "cache")(Captioned)(["a", "b"])
-    expected = [list(pair) for pair in sorted([*combinations(range(4), 2), *((b, a) for a, b in combinations(range(4), 2))])]
+    dataset = cache_face_edges_for_dataset(16, tmp_path / "cache")(Captioned)(["a", "b"])
+    expected = [[a, b] for a in range(4) for b in range(4)]  # every face of a tetrahedron, itself included
     for _ in range(2):
         assert dataset[1][3].tolist() == expected
     assert dataset[1][3].dtype == torch.int64
     assert dataset.data_kwargs == ["vertices", "faces", "texts", "face_edges"]
-    assert np.load(tmp_path / "cache/marks.npy")["length"].tolist() == [0, 12]
+    assert np.load(tmp_path / "cache/marks.npy")["length"].tolist() == [0, 16]
 
 
 def test_more_neighbours_than_the_cache_holds_are_an_error_unless_they_may_be_cut(tmp_path: Path) -> None:
-    with pytest.raises(MeshGPTError, match=r"mesh 0 has 12 pairs of neighbours; set max_edges_len \(11\) higher"):
-        cache_face_edges_for_dataset(11, tmp_path / "strict")(Captioned)(["a"])[0]
-    cut = cache_face_edges_for_dataset(11, tmp_path / "cut", assert_edge_len_lt_max=False)(Captioned)(["a"])
-    assert len(cut[0][3]) == 11
+    with pytest.raises(MeshGPTError, match=r"mesh 0 has 16 pairs of neighbours; set max_edges_len \(15\) higher"):
+        cache_face_edges_for_dataset(15, tmp_path / "strict")(Captioned)(["a"])[0]
+    cut = cache_face_edges_for_dataset(15, tmp_path / "cut", assert_edge_len_lt_max=False)(Captioned)(["a"])
+    assert len(cut[0][3]) == 15
 
 
 def test_both_caches_can_decorate_one_class(tmp_path: Path) -> None:
     @cache_text_embeds_for_dataset(Tower(), 10, tmp_path / "texts")
-    @cache_face_edges_for_dataset(12, tmp_path / "edges")
+    @cache_face_edges_for_dataset(16, tmp_path / "edges")
     class Both(Captioned):
         """As it was written."""
 
     item = dict(zip(Both(["a"]).data_kwargs, Both(["a"])[0], strict=True))
     assert item["text_embeds"].shape == (1, 2)
-    assert item["face_edges"].shape == (12, 2)
+    assert item["face_edges"].shape == (16, 2)
     assert (Both.__name__, Both.__doc__) == ("Both", "As it was written.")
 
 
@@ -306,6 +286,21 @@ def test_parts_that_have_no_name_are_refused() -> None:
 def test_a_data_set_smaller_than_a_batch_is_refused() -> None:
     with pytest.raises(MeshGPTError, match="the data set has 10 items, a batch 11"):
         Batches(Numbers(), 11, ["i"], seed=0)
+
+
+def test_padding_is_as_the_model_wants_it() -> None:
+    faces = collate([(torch.tensor([[0, 1, 2]]),), (torch.tensor([[0, 1, 2, 3], [3, 2, 4, 5]]),)], pad_id=-5)[0]
+    assert faces[0].tolist() == [[0, 1, 2, -5], [-5] * 4]
+
+
+@pytest.mark.parametrize("levels", [3, 64, 128, 129])
+def test_every_grid_point_of_a_mesh_that_is_read_has_its_own_cell(tmp_path: Path, levels: int) -> None:
+    steps, low, high = np.arange(levels) / (levels - 1), np.zeros(levels), np.ones(levels)
+    strip = np.concatenate([np.stack([steps, low, low], 1), np.stack([steps, high, high], 1)])
+    Mesh(strip, np.array([[i, i + 1, levels + i] for i in range(levels - 1)])).save(tmp_path / "strip.ply")
+    vertices, _ = load_mesh(tmp_path / "strip.ply", levels)
+    cells = discretise(vertices, (-1.0, 1.0), levels)
+    assert sorted(set(cells[:, 0].tolist())) == list(range(levels))
 
 
 def test_the_default_reader_gives_what_a_model_takes(folder: Path) -> None:
