@@ -22,6 +22,9 @@ from core.transformer import TransformerConfig
 
 OnFace = Callable[[int], None]  # the row that has a new face
 
+NOTHING = -1  # drawn where nothing is allowed
+LOWEST = -1e30  # below every logit that is allowed
+
 
 class Stepper(Protocol):
     """What generates a code at a time. A state has `select(rows)`: row i becomes what row rows[i] was, between faces."""
@@ -98,79 +101,74 @@ def decode(
         keep([0] * len(rows), of=1)
     active = list(range(len(rows)))
     while active:
-        codes = draw_face(stepper, state, [rows[i] for i in active], sampling)
-        kept = []
-        for place, i in enumerate(active):
-            row = rows[i]
-            if codes[place, -1] < 0:
-                continue
+        codes, whole = draw_face(stepper, state, [rows[i] for i in active], sampling)
+        for place in whole:
+            row = rows[active[place]]
             row.faces.append(row.grammar.previous)
             if on_face:
-                on_face(i)
-            if len(row.faces) < max_faces:
-                kept.append(place)
+                on_face(active[place])
         if should_stop and should_stop():
             return False
-        if kept and len(kept) < len(active):
+        kept = [place for place in whole if len(rows[active[place]].faces) < max_faces]
+        if not kept:
+            return True
+        if len(kept) < len(active):
             keep(kept, of=len(active))
         active = [active[place] for place in kept]
-        if active:
-            faces = torch.from_numpy(np.tile(codes[kept], (branches, 1))).to(device)
-            stepper.finish_face(state, faces.unflatten(1, (config.vertices_per_face, -1)))
+        faces = torch.from_numpy(np.concatenate([codes[kept]] * branches)).to(device)
+        stepper.finish_face(state, faces.unflatten(1, (config.vertices_per_face, -1)))
     return True
 
 
-def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> IntArray:
-    """A face of symbols [b, v k] for each row; where a row has come to its end, from there on -1."""
+def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> tuple[IntArray, list[int]]:
+    """A face of symbols [b, v k] for each row, and the rows for which it is whole: the others have come to their end."""
     config = stepper.config
     guided = sampling.guidance_scale != 1
-    chances = np.stack([row.random.random(config.codes_per_face) for row in rows])
-    face = np.full((len(rows), config.codes_per_face), -1, np.int64)
+    chances = np.stack([row.random.random(config.codes_per_face) for row in rows], 1)
+    face = np.zeros((config.codes_per_face, len(rows)), np.int64)
     live = list(range(len(rows)))
-    at = 0
-    for vertex in range(config.vertices_per_face):
-        for level in range(config.codes_per_vertex):
-            logits = stepper.step_fine(state, vertex, level)
-            logits = guide(logits, sampling.guidance_scale) if guided else logits
-            scores = logits.cpu().numpy()[live]
-            scores[~np.stack([rows[place].grammar.allowed() for place in live])] = -np.inf
-            live = push(rows, live, draw(scores, chances[live, at], sampling), face[:, at])
-            if not live:
-                return face
-            symbols = torch.from_numpy(np.tile(face[:, at].clip(0), 1 + guided)).to(logits.device)
-            stepper.take(state, level, symbols)
-            at += 1
-    return face
+    for at, symbols in enumerate(face):
+        vertex, level = divmod(at, config.codes_per_vertex)
+        logits = stepper.step_fine(state, vertex, level)
+        logits = guide(logits, sampling.guidance_scale) if guided else logits
+        live = push(rows, live, draw(logits.numpy(force=True), rows, live, chances[at], sampling), symbols)
+        if not live:
+            break
+        taken = np.concatenate([symbols, symbols]) if guided else symbols
+        stepper.take(state, level, torch.from_numpy(taken).to(logits.device))
+    return face.T, live
 
 
-def push(rows: list[Row], live: list[int], symbols: list[int], column: IntArray) -> list[int]:
-    """Give each live row its symbol, in `column` [b] too. Returns those that live on: a symbol was allowed and was not the end."""
+def push(rows: list[Row], live: list[int], drawn: list[int], symbols: IntArray) -> list[int]:
+    """Give each live row what was drawn for it, and note it in `symbols` [b]. Returns those that live on."""
     going_on = []
-    for place, symbol in zip(live, symbols, strict=True):
-        row = rows[place]
-        if symbol < 0:
+    for place in live:
+        grammar, symbol = rows[place].grammar, drawn[place]
+        if symbol == NOTHING:
             continue
-        row.grammar.push(symbol)
-        row.ended = row.grammar.ended
-        if not row.ended:
-            column[place] = symbol
-            going_on.append(place)
+        grammar.push(symbol)
+        if grammar.ended:
+            rows[place].ended = True
+            continue
+        symbols[place] = symbol
+        going_on.append(place)
     return going_on
 
 
-def draw(scores: NDArray[np.float32], chances: NDArray[np.float64], sampling: Sampling) -> list[int]:
-    """A symbol for each row, or -1 if it is allowed none.
+def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances: NDArray[np.float64], sampling: Sampling) -> list[int]:
+    """A symbol for each row, or NOTHING if its grammar allows none; what it is for rows that are not live does not matter.
 
-    scores: [b, vocabulary] logits, minus infinity for what is not allowed. chances: [b] random numbers in 0..1.
+    logits: [b, vocabulary], overwritten. chances: [b] random numbers in 0..1.
     """
-    peak = scores.max(1)
+    for place in live:
+        np.copyto(logits[place], -np.inf, where=~rows[place].grammar.allowed())
+    peak = logits.max(1)
     if sampling.temperature == 0:
-        symbols = scores.argmax(1)
+        symbols = logits.argmax(1)
     else:
-        with np.errstate(invalid="ignore"):  # a row of nothing but minus infinity
-            weights = np.exp((scores - peak[:, None]).astype(np.float64) / sampling.temperature)
+        weights = np.exp((logits - np.maximum(peak, LOWEST)[:, None]) * np.float64(1 / sampling.temperature))
         if sampling.min_p:
-            weights[weights < sampling.min_p] = 0
+            weights *= weights >= sampling.min_p
         total = weights.cumsum(1)
         symbols = (total <= (chances * total[:, -1])[:, None]).sum(1)
-    return np.where(peak > -np.inf, symbols, -1).tolist()
+    return [symbol if highest > LOWEST else NOTHING for symbol, highest in zip(symbols.tolist(), peak.tolist(), strict=True)]

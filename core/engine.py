@@ -10,7 +10,9 @@ Letters: r rows, h heads, w width of a head, d width, g positions in sequence, t
 from __future__ import annotations
 
 import dataclasses
+import time
 from dataclasses import dataclass, field
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -23,8 +25,9 @@ KNOWN = {
     *("codes_per_vertex", "codebook_size", "code_width", "dim", "depth", "heads", "fine_dim", "fine_depth", "fine_heads", "text_width"),
     *("max_faces", "vertices_per_face"),
 }
-EPSILON = 1e-5  # of every LayerNorm
 ROOM = 64  # memories grow by this many positions at a time
+TINY = 1e-12  # the least scale of a row of int8 weights
+INT8_WIDTH = 32  # a row of int8 weights has a multiple of this many numbers
 
 
 # ---- reading the transformer's weights
@@ -84,27 +87,72 @@ def halves(width: int) -> Tensor:
 
 
 class Matrix:
-    """A linear map [out, in] without bias."""
+    """A linear map [out, in] without bias, of fp32 numbers [n, in]."""
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight.detach().t().contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x: [r, in]."""
         return torch.mm(x, self.weight)
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
-        """residual [r, out] + the map of x."""
+        """residual [n, out] + the map of x."""
         return torch.addmm(residual, x, self.weight)
 
 
+class Int8Matrix(Matrix):
+    """The same in a quarter of the bytes: whole numbers in -127..127 and a scale for each row out. Maps to bf16, whatever it is given."""
+
+    def __init__(self, weight: Tensor) -> None:
+        weight = weight.detach()
+        self.scale = (weight.abs().amax(1) / 127).clamp_min(TINY).bfloat16()
+        self.weight = (weight / self.scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).contiguous()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale)
+
+    def add(self, residual: Tensor, x: Tensor) -> Tensor:
+        return residual + torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale)
+
+
+def matrix(weight: Tensor, precision: str) -> Matrix:
+    """A linear map with this weight, in int8 if that is the precision and the kernel, which does not check it, can take this width."""
+    return Int8Matrix(weight) if precision == "int8" and weight.shape[1] % INT8_WIDTH == 0 else Matrix(weight)
+
+
+@cache
+def int8_pays() -> bool:
+    """Whether this processor, with this build of torch, reads int8 weights faster than fp32: not every build has a kernel for them."""
+    weight, x = torch.randn(512, 512), torch.randn(1, 512)
+    seconds = []
+    for matrix in (Matrix(weight), Int8Matrix(weight)):
+        times = []
+        for _ in range(20):
+            begin = time.perf_counter()
+            matrix(x)
+            times.append(time.perf_counter() - begin)
+        seconds.append(min(times))
+    return seconds[1] < seconds[0]
+
+
 class Memory:
-    """Keys [r h, w, g] and values [r h, g, w] of one layer. What is set aside once stays, and grows if a request needs more of it."""
+    """Keys [r h, w, g] and values [r h, g, w] of one layer. What is set aside once stays, and grows if a request needs more of it.
+
+    near_keys, near_values: the part that the present position attends to.
+    """
 
     def __init__(self, heads: int, width: int, device: torch.device) -> None:
         self.heads, self.device = heads, device
         self.keys = torch.empty(0, width, 0, device=device)
         self.values = torch.empty(0, 0, width, device=device)
+        self.near_keys, self.near_values = self.keys, self.values
+
+    def append(self, keys: Tensor, values: Tensor, seen: slice) -> None:
+        """Keys and values [r h, w] of the last of the positions `seen`, which are attended to from now on."""
+        count = keys.shape[0]
+        self.near_keys, self.near_values = self.keys[:count, :, seen], self.values[:count, seen]
+        self.near_keys[:, :, -1] = keys
+        self.near_values[:, -1] = values
 
     def reserve(self, rows: int, positions: int) -> None:
         """Make room; what is remembered stays."""
@@ -138,57 +186,59 @@ class TextMemory:
 class Layer:
     """A block: its matrices, its memory, and what it keeps of the text."""
 
-    def __init__(self, weights: BlockWeights) -> None:
+    def __init__(self, weights: BlockWeights, precision: str) -> None:
         d = weights.out.shape[1]
         self.heads, self.width = weights.heads, d // weights.heads
         scale = self.width**-0.5
         query, key, value = weights.qkv.detach().view(3, self.heads, self.width, d)
         turned = weights.turned.to(query.device)
         query, key = query[:, turned] * scale, key[:, turned]
-        self.query = Matrix(query.reshape(d, d))
-        self.qkv = Matrix(torch.stack([query, key, value], 1).view(3 * d, d))  # head by head
-        self.out = Matrix(weights.out)
-        self.up = Matrix(weights.up * 0.5**0.5)  # see `feed`
-        self.down = Matrix(weights.down * 0.5**0.5)
+        self.query = matrix(query.reshape(d, d), precision)
+        self.qkv = matrix(torch.stack([query, key, value], 1).view(3 * d, d), precision)  # head by head
+        self.out = matrix(weights.out, precision)
+        self.up = matrix(weights.up * 0.5**0.5, precision)  # see `feed`
+        self.down = matrix(weights.down * 0.5**0.5, precision)
         self.memory = Memory(self.heads, self.width, query.device)
         self.norm = (d,)
         self.reads_text = weights.text_query is not None
         if weights.text_query is not None and weights.text_key_value is not None and weights.text_out is not None:
-            self.text_query = Matrix(weights.text_query * scale)
-            self.text_key_value = Matrix(weights.text_key_value)
-            self.text_out = Matrix(weights.text_out)
+            self.text_query = matrix(weights.text_query * scale, precision)
+            self.text_key_value = matrix(weights.text_key_value, precision)
+            self.text_out = matrix(weights.text_out, precision)
 
     def read(self, text: Text) -> TextMemory:
         """What the layer keeps of a text."""
         rows, tokens, _ = text.tokens.shape
-        both = self.text_key_value(text.tokens.flatten(0, 1)).view(rows, tokens, 2, self.heads, self.width).permute(2, 0, 3, 1, 4)
+        both = self.text_key_value(text.tokens.flatten(0, 1)).float().view(rows, tokens, 2, self.heads, self.width).permute(2, 0, 3, 1, 4)
         keys, values = both.reshape(2, rows * self.heads, tokens, self.width)
         bias = torch.zeros(rows, 1, 1, tokens, device=keys.device).masked_fill(~text.mask[:, None, None], -torch.inf)
         return TextMemory(keys.transpose(1, 2).contiguous(), values, bias.expand(-1, self.heads, -1, -1).reshape(-1, 1, tokens))
 
     # ---- one position
 
-    def step(self, x: Tensor, turn: Tensor, seen: slice, remember: bool, text: TextMemory | None) -> Tensor:
-        """x: [r, d]. turn: [3, w / 2] what rotary does to query, key and value. seen: positions attended to, this one the last."""
-        x = self.attend(x, turn, seen, remember)
+    def step(self, x: Tensor, turn: Tensor, seen: slice | None, text: TextMemory | None = None) -> Tensor:
+        """x: [r, d]. turn: [3, w / 2] what rotary does to query, key and value.
+
+        seen: the positions attended to, of which this one is the last and will be remembered; None for a later position of the group at
+        hand, which attends to the same and is not remembered.
+        """
+        x = self.attend(x, turn, seen)
         if text is not None:
-            h = self.text_query(torch.layer_norm(x, self.norm)).view(-1, 1, self.width)
+            h = self.text_query(torch.layer_norm(x, self.norm)).float().view(-1, 1, self.width)
             h = torch.bmm(torch.baddbmm(text.bias, h, text.keys).softmax(-1), text.values)
             x = self.text_out.add(x, h.view(x.shape))
         return self.feed(x)
 
-    def attend(self, x: Tensor, turn: Tensor, seen: slice, remember: bool) -> Tensor:
+    def attend(self, x: Tensor, turn: Tensor, seen: slice | None) -> Tensor:
         h = torch.layer_norm(x, self.norm)
-        count = len(x) * self.heads
-        keys, values = self.memory.keys[:count, :, seen], self.memory.values[:count, seen]
-        if remember:
-            h = torch.view_as_real(torch.view_as_complex(self.qkv(h).view(count, 3, -1, 2)) * turn).view(count, 3, self.width)
-            keys[:, :, -1] = h[:, 1]
-            values[:, -1] = h[:, 2]
-            h = h[:, :1]
+        memory, pairs = self.memory, self.width // 2
+        if seen is None:
+            h = torch.view_as_real(torch.view_as_complex(self.query(h).float().view(-1, 1, pairs, 2)) * turn[0]).flatten(2)
         else:
-            h = torch.view_as_real(torch.view_as_complex(self.query(h).view(count, 1, -1, 2)) * turn[0]).view(count, 1, self.width)
-        h = torch.bmm(torch.bmm(h, keys).softmax(-1), values)
+            h = torch.view_as_real(torch.view_as_complex(self.qkv(h).float().view(-1, 3, pairs, 2)) * turn).flatten(2)
+            h, keys, values = h.split(1, 1)
+            memory.append(keys[:, 0], values[:, 0], seen)
+        h = torch.bmm(torch.bmm(h, memory.near_keys).softmax(-1), memory.near_values)
         return self.out.add(x, h.view(x.shape))
 
     def feed(self, x: Tensor) -> Tensor:
@@ -202,7 +252,7 @@ class Layer:
         """x: [r, g, d], all of it remembered. turns: [g, 3, w / 2]."""
         rows, length, d = x.shape
         x = x.flatten(0, 1)
-        h = self.qkv(torch.layer_norm(x, self.norm)).view(rows, length, self.heads, 3, -1, 2)
+        h = self.qkv(torch.layer_norm(x, self.norm)).float().view(rows, length, self.heads, 3, -1, 2)
         h = torch.view_as_real(torch.view_as_complex(h) * turns[:, None]).flatten(-2)
         query, keys, values = h.permute(3, 0, 2, 1, 4)
         count = rows * self.heads
@@ -210,7 +260,8 @@ class Layer:
         self.memory.values[:count, :length] = values.flatten(0, 1)
         x = self.out.add(x, attend_all(query, keys, values, window).transpose(1, 2).reshape(-1, d))
         if text is not None:
-            query = self.text_query(torch.layer_norm(x, self.norm)).view(rows, length, self.heads, -1).transpose(1, 2).flatten(0, 1)
+            query = self.text_query(torch.layer_norm(x, self.norm)).float()
+            query = query.view(rows, length, self.heads, -1).transpose(1, 2).flatten(0, 1)
             h = torch.bmm(torch.baddbmm(text.bias, query, text.keys).softmax(-1), text.values)
             x = self.text_out.add(x, h.view(rows, self.heads, length, -1).transpose(1, 2).reshape(-1, d))
         return self.feed(x).view(rows, length, d)
@@ -255,19 +306,21 @@ class Turns:
 class Run:
     """What one generation carries from step to step; an engine has one at a time.
 
-    faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what a face's codes start from
-    [r, v k, d]: the plan and their places. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what is known
-    of the vertex before. corners: the finished vertices of this face, at first the last one before it.
+    faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what each code of this face
+    starts from [r, d], the plan and its place. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what is
+    known of the vertex before. turn: what rotary does at this vertex. corners: this face's finished vertices, behind the last one of the
+    face before.
     """
 
     engine: Engine
     text: list[TextMemory]
-    base: Tensor
+    base: tuple[Tensor, ...]
     corners: list[Tensor]
     faces: int
     vertices: int
     vertex: Tensor = field(init=False)
     known: Tensor = field(init=False)
+    turn: Tensor = field(init=False)
 
     def select(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was: rows leave, or are there several times. Between faces only."""
@@ -277,34 +330,38 @@ class Run:
         heads = self.engine.coarse[0].heads
         places = (rows[:, None] * heads + torch.arange(heads, device=rows.device)).flatten()
         self.text = [TextMemory(text.keys[places], text.values[places], text.bias[places]) for text in self.text]
-        self.base = self.base[rows]
+        self.base = tuple(base[rows] for base in self.base)
         self.corners = [corner[rows] for corner in self.corners]
 
 
 class Engine:
     """The steps of generation over a transformer's weights, as they are now: training goes on without it.
 
-    window: faces that are attended to, the present one included; None for all of them. Memory and time a face are then bounded, and
-    faces further back are forgotten.
+    window: faces that are attended to, the present one included; None for all of them. The time of a face is then bounded, and faces
+    further back are forgotten. precision: of the weights, "fp32" or "int8", or "auto" for the faster one: int8 on a CPU that has a kernel
+    for it.
     """
 
-    def __init__(self, transformer: MeshTransformer, window: int | None = None) -> None:
+    def __init__(self, transformer: MeshTransformer, window: int | None = None, precision: str = "auto") -> None:
         if reason := self.supports(transformer.config):
             raise ValueError(f"the engine cannot run this transformer: {reason}; decode with the transformer itself")
         self.config = transformer.config
         self.window = window
-        self.coarse = [Layer(block) for block in read_stack(transformer.coarse)]
-        self.fine = [Layer(block) for block in read_stack(transformer.fine)]
         device = transformer.start_face.device
+        if precision == "auto":
+            precision = "int8" if device.type == "cpu" and int8_pays() else "fp32"
+        self.coarse = [Layer(block, precision) for block in read_stack(transformer.coarse)]
+        self.fine = [Layer(block, precision) for block in read_stack(transformer.fine)]
         self.coarse_turns, self.fine_turns = (Turns(layers[0].width, device) for layers in (self.coarse, self.fine))
         self.table = transformer.table().detach().clone()
         self.start_vertex, self.start_face = transformer.start_vertex.detach(), transformer.start_face.detach()
-        self.places = transformer.slot_embedding.detach()  # [v, k, d]
+        self.places = transformer.slot_embedding.detach().flatten(0, 1)[:, None]  # [v k, 1, d]
         self.given = transformer.given_embedding.weight.detach()
-        self.last_vertex, self.text_start = Matrix(transformer.last_vertex.weight), Matrix(transformer.text_start.weight)
-        self.plan = Matrix(transformer.plan.weight * transformer.coarse.norm.weight)
-        self.face_projection = Matrix(transformer.face_projection.weight)
-        self.heads = [Matrix(head.t() * transformer.fine.norm.weight) for head in transformer.head]
+        self.text_start = Matrix(transformer.text_start.weight)
+        self.last_vertex = matrix(transformer.last_vertex.weight, precision)
+        self.face_projection = matrix(transformer.face_projection.weight, precision)
+        self.plan = matrix(transformer.plan.weight * transformer.coarse.norm.weight, precision)
+        self.heads = [matrix(head.t() * transformer.fine.norm.weight, precision) for head in transformer.head]
 
     @staticmethod
     def supports(config: TransformerConfig) -> str | None:
@@ -334,7 +391,11 @@ class Engine:
         plan = self.read_faces(torch.cat([x[:, None], faces], 1) + ahead, kept)
         flat = vertices.flatten(1, 2)
         before = torch.cat([self.start_vertex.expand(rows, 1, -1), flat[:, :-1]], 1)
-        x = self.last_vertex(before.flatten(0, 1)).view(vertices.shape) + self.places[:, 0] + plan[:, :-1, None]
+        x = (
+            self.last_vertex(before.flatten(0, 1)).view(vertices.shape)
+            + self.places[:: self.config.codes_per_vertex, 0]
+            + plan[:, :-1, None]
+        )
         self.read_vertices(x.flatten(1, 2))
         return Run(self, kept, self.base(plan[:, -1]), [flat[:, -1]], faces=count + 1, vertices=count * corners)
 
@@ -364,23 +425,24 @@ class Engine:
         for layer in self.fine:
             x = layer.read_all(x, self.fine_turns.table[: x.shape[1]], window, None)
 
-    def base(self, plan: Tensor) -> Tensor:
-        """Where the codes of a face with this plan [r, d] start from [r, v k, d]."""
-        return plan[:, None] + self.places.flatten(0, 1)
+    def base(self, plan: Tensor) -> tuple[Tensor, ...]:
+        """What each of the codes of a face with this plan [r, d] starts from [r, d]."""
+        return (self.places + plan).unbind()
 
     # ---- steps
 
     def step_fine(self, run: Run, vertex: int, level: int) -> Tensor:
         """Logits [r, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
+        seen = None
         if level == 0:
             run.known = self.last_vertex(run.corners[-1])
             run.vertices += 1
-        x = run.base[:, vertex * self.config.codes_per_vertex + level] + run.known
-        turn = self.fine_turns.table[run.vertices - 1]
-        seen = self.seen(run.vertices, self.config.vertices_per_face)
+            run.turn = self.fine_turns.table[run.vertices - 1]
+            seen = self.seen(run.vertices, self.config.vertices_per_face)
+        x = run.base[vertex * self.config.codes_per_vertex + level] + run.known
         for layer in self.fine:
-            x = layer.step(x, turn, seen, level == 0, None)
-        return self.heads[level](torch.layer_norm(x, x.shape[-1:]))
+            x = layer.step(x, run.turn, seen)
+        return self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
 
     def seen(self, length: int, of_a_face: int) -> slice:
         """The positions that the last of `length` attends to. of_a_face: how many positions a face has."""
@@ -400,6 +462,6 @@ class Engine:
         turn, seen = self.coarse_turns.table[run.faces], self.seen(run.faces + 1, 1)
         run.faces += 1
         for layer, text in zip(self.coarse, run.text, strict=True):
-            x = layer.step(x, turn, seen, True, text)
+            x = layer.step(x, turn, seen, text)
         run.base = self.base(self.plan(torch.layer_norm(x, x.shape[-1:])))
         run.corners = run.corners[-1:]
