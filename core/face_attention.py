@@ -49,7 +49,8 @@ class AttentionBlock(nn.Module):
         self.linear = None
         if config.use_linear_attn:
             options = {"dropout": config.attn_dropout, **config.linear_attn_kwargs}
-            self.linear = TaylorSeriesLinearAttn(width, prenorm=True, **options)
+            self.norm = nn.LayerNorm(width)
+            self.linear = TaylorSeriesLinearAttn(width, **options)
         self.local = LocalAttention(
             width, config.local_attn_window_size, dropout=config.attn_dropout, flash=config.flash_attn, **config.local_attn_kwargs
         )
@@ -60,7 +61,8 @@ class AttentionBlock(nn.Module):
     def forward(self, x: Tensor, real: Tensor) -> Tensor:
         """[b, n, d] of x [b, n, d]; real [b, n] is False for padding, which nothing looks at."""
         if self.linear is not None:
-            x = x + self.linear(x, mask=real)
+            with torch.autocast(x.device.type, enabled=False):  # it divides by what half precision takes for nothing
+                x = x + self.linear(self.norm(x.float()), mask=real)
         x = x + self.local(x, real)
         fed: Tensor = self.feed_forward(x)
         return x + fed

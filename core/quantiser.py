@@ -76,6 +76,8 @@ def rewound(module: nn.Module, before: dict[str, Tensor]) -> Iterator[None]:
     after = {name: buffer.clone() for name, buffer in module.named_buffers()}
     for name, buffer in module.named_buffers():
         buffer.data.copy_(before[name])
-    yield
-    for name, buffer in module.named_buffers():
-        buffer.data.copy_(after[name])
+    try:
+        yield
+    finally:  # recomputation stops by an exception as soon as it has what it needs
+        for name, buffer in module.named_buffers():
+            buffer.data.copy_(after[name])
