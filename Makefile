@@ -39,11 +39,11 @@ bench: .venv/ready .rival/ready
 	.rival/bin/pip install --quiet torch==2.13.0 meshgpt-pytorch==1.8.1
 	touch $@
 
-train: .venv/ready data/train.npz data/validation.npz
+train: .venv/ready data/train data/validation
 	$(BIN)/python -m accelerate.commands.launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default
 
-data/train.npz:
+data/train:
 	$(BIN)/python -m training.data.dataset --out $@ --per-family 4000
 
-data/validation.npz:
+data/validation:
 	$(BIN)/python -m training.data.dataset --out $@ --per-family 40 --validation

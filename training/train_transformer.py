@@ -1,7 +1,7 @@
 """Train the text tower and the transformer on a set of codes.
 
-    python -m training.data.dataset --out data/train.npz
-    python -m training.data.dataset --out data/validation.npz --validation --per-family 40
+    python -m training.data.dataset --out data/train
+    python -m training.data.dataset --out data/validation --validation --per-family 40
     python -m accelerate.commands.launch -m training.train_transformer --config training/configs/default.yaml --out runs/default
 
 Run again with the same --out, it goes on where it stopped. What the run needs is in the configuration; `name=value` arguments override.

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from core.errors import MeshGPTError
-from training.data.lowpoly import fan, read_lowpoly
+from training.data.lowpoly import cut_polygons, read_lowpoly
 
 REAL = Path(os.environ.get("MESHGPT_DATA", Path(__file__).resolve().parents[3] / "shared/data/lowpoly-cc0"))
 PYRAMID = [[0, 1, 2, 3], [0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]]
@@ -39,7 +39,7 @@ def write_folder(folder: Path, qualities: tuple[str, ...] = ("good", "partial"))
     return arrays
 
 
-def test_quads_stay_quads_and_larger_polygons_become_fans(tmp_path: Path) -> None:
+def test_quads_stay_quads_and_convex_larger_polygons_become_fans(tmp_path: Path) -> None:
     write_folder(tmp_path)
     pyramid, pentagon = read_lowpoly(tmp_path)
     assert pyramid.mesh.faces.tolist() == [[0, 1, 2, 3], [0, 1, 4, -1], [1, 2, 4, -1], [2, 3, 4, -1], [3, 0, 4, -1]]
@@ -57,7 +57,17 @@ def test_pieces_weigh_less_than_good_meshes_and_odd_ones_are_left_out(tmp_path: 
 
 
 def test_polygons_keep_their_order_when_fans_stand_between_them() -> None:
-    assert fan(np.array([3, 5, 4]), np.arange(12)).tolist() == [[0, 1, 2, -1], [3, 4, 5, -1], [3, 5, 6, -1], [3, 6, 7, -1], [8, 9, 10, 11]]
+    vertices = np.array([[0, 0, 0]] * 3 + [[0, 0, 0], [2, 0, 0], [2, 2, 0], [1, 3, 0], [0, 2, 0]] + [[0, 0, 0]] * 4, np.float32)
+    faces = cut_polygons(vertices, np.array([3, 5, 4]), np.arange(12))
+    assert faces.tolist() == [[0, 1, 2, -1], [3, 4, 5, -1], [3, 5, 6, -1], [3, 6, 7, -1], [8, 9, 10, 11]]
+
+
+def test_a_polygon_with_a_dent_is_cut_without_leaving_its_outline() -> None:
+    arrow = np.array([[0, 0, 0], [1, 1, 0], [2, 0, 0], [2, 2, 0], [0, 2, 0]], np.float32)  # a square with a notch below
+    corners = arrow[cut_polygons(arrow, np.array([5]), np.arange(5))[:, :3]]
+    areas = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])[:, 2] / 2
+    assert (areas > 0).all()
+    assert areas.sum() == 4 - 1
 
 
 @pytest.mark.parametrize("name", ["meshes.npz", "index.jsonl"])

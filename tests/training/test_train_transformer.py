@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from core.autoencoder import MeshAutoencoder
 from core.errors import MeshGPTError
 from core.pipeline import MeshGPT
-from training.data.dataset import build
+from training.data.dataset import CodeSet, build
+from training.data.parquet import write_shards
 from training.train_transformer import read_config, train
 
 STEPS = 24
@@ -24,11 +25,11 @@ STEPS = 24
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    build(["stool"], range(12), 60, 1).save(folder / "train.npz")
-    build(["stool"], range(1_000_000, 1_000_004), 60, 1).save(folder / "validation.npz")
+    write_shards(folder / "train", build(["stool"], range(12), 60, 1))
+    write_shards(folder / "validation", build(["stool"], range(1_000_000, 1_000_004), 60, 1))
     values = {
-        "data": str(folder / "train.npz"),
-        "validation": str(folder / "validation.npz"),
+        "data": str(folder / "train"),
+        "validation": str(folder / "validation"),
         "minutes": STEPS / 60,  # the tests' clock ticks a second a step
         "save_every": 8 / 60,
         "batch_faces": 120,
@@ -91,11 +92,11 @@ def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) ->
     layers = {"encoder_dims_through_depth": (16,), "decoder_dims_through_depth": (16, 16)}
     sizes = MeshAutoencoder(quads=True, num_discrete_coors=129, **small, **layers)
     sizes.save_pretrained(tmp_path / "autoencoder")
-    data = build(["stool"], range(4), 60, 1, autoencoder=tmp_path / "autoencoder")
+    write_shards(tmp_path / "codes", build(["stool"], range(4), 60, 1, autoencoder=tmp_path / "autoencoder"))
+    data = CodeSet.load(tmp_path / "codes")
     assert data.codes.shape[1] == 4 * sizes.codes_per_vertex
     assert data.grid.shape[1] == 12
-    data.save(tmp_path / "codes.npz")
-    files = [f"data={tmp_path}/codes.npz", f"validation={tmp_path}/codes.npz"]
+    files = [f"data={tmp_path}/codes", f"validation={tmp_path}/codes"]
     train(read_config(settings, [*files, f"autoencoder={tmp_path}/autoencoder", "minutes=0.1"]), tmp_path / "run", ticking())
     model = MeshGPT.from_pretrained(tmp_path / "run" / "checkpoint", "cpu")
     assert model.info()["tokenizer"] == "MeshAutoencoder"

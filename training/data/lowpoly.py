@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import MeshGPTError
-from core.mesh import IntArray, Mesh
+from core.mesh import FloatArray, IntArray, Mesh, cut_polygon
 
 WEIGHTS = {"good": 1.0, "partial": 0.1}  # pieces of kits are rarely what a phrase asks for; every other quality is left out
 ARRAYS = ("vertices", "poly_sizes", "poly_loops", "v_off", "poly_off", "loop_off")
@@ -28,7 +28,7 @@ Arrays = dict[str, NDArray[Any]]
 class RealMesh:
     """A mesh an artist made.
 
-    mesh: z up, longest side 1, triangles and quads, larger polygons cut into fans; not in canonical form.
+    mesh: z up, longest side 1, triangles and quads, larger polygons cut into triangles; not in canonical form.
     captions: three or four phrases. category: what it is, in a word or two. split: "train" or "val". weight: how often to draw it, 0 to 1.
     """
 
@@ -88,22 +88,26 @@ def polygons_to_mesh(arrays: Arrays, row: int) -> Mesh:
             raise IndexError(f"{offsets} runs from {start} to {stop} but there are {len(arrays[name])} {name}")
         return arrays[name][start:stop]
 
-    return Mesh(part("vertices", "v_off"), fan(part("poly_sizes", "poly_off").astype(np.int64), part("poly_loops", "loop_off")))
+    vertices = part("vertices", "v_off")
+    return Mesh(vertices, cut_polygons(vertices, part("poly_sizes", "poly_off").astype(np.int64), part("poly_loops", "loop_off")))
 
 
-def fan(sizes: IntArray, loops: NDArray[Any]) -> IntArray:
+def cut_polygons(vertices: FloatArray, sizes: IntArray, loops: NDArray[Any]) -> IntArray:
     """[faces, 4] triangles and quads of polygons given as their sizes [polygons] and corners one after another [sum of sizes].
 
-    A triangle's last corner is -1; a polygon of five or more corners becomes triangles around its first one. Order and winding are kept.
+    A triangle's last corner is -1; polygons of five or more corners are cut as in core.mesh.cut_polygon. Order and winding are kept.
     """
     if sizes.min() < 3 or sizes.sum() != len(loops):
         raise ValueError(f"polygons of {sizes.min()} or more corners, {sizes.sum()} in all, over {len(loops)} corners")
     counts = np.where(sizes == 4, 1, sizes - 2)
-    start = (np.cumsum(sizes) - sizes).repeat(counts)
-    rank = np.arange(counts.sum()) - (np.cumsum(counts) - counts).repeat(counts)
-    quad = (sizes == 4).repeat(counts)
-    fourth = np.where(quad, loops[np.where(quad, start + 3, 0)], -1)
-    faces: IntArray = np.stack([loops[start], loops[start + rank + 1], loops[start + rank + 2], fourth], 1).astype(np.int64)
+    begin, first = np.cumsum(sizes) - sizes, np.cumsum(counts) - counts
+    faces = np.full((counts.sum(), 4), -1, np.int64)
+    for size in (3, 4):
+        chosen = np.flatnonzero(sizes == size)
+        faces[first[chosen], :size] = loops[begin[chosen, None] + np.arange(size)]
+    for large in np.flatnonzero(sizes > 4).tolist():
+        corners = loops[begin[large] : begin[large] + sizes[large]]
+        faces[first[large] : first[large] + counts[large], :3] = corners[np.array(cut_polygon(vertices[corners]))]
     return faces
 
 
