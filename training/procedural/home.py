@@ -1,17 +1,20 @@
-"""Beds and lamps."""
+"""Beds, lamps, books, televisions and clocks."""
 
 from __future__ import annotations
 
+from math import pi
+
+import numpy as np
 from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
-from training.procedural.draws import chance, pick
+from training.procedural.draws import chance, pick, whole
 from training.procedural.legs import four_legs, legs_around
-from training.procedural.parts import Solid, box, lathe, pair, prism
+from training.procedural.parts import BOX_FACES, Solid, box, extrude, gable, lathe, pair, plate, prism, ring
 from training.procedural.registry import family
 
 
-@family
+@family(held_out={"stand": "tripod", "shade": "drum"})
 def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     floor = chance(rng, 0.5)
     height = rng.uniform(1.3, 1.7) if floor else rng.uniform(0.5, 0.75)
@@ -46,7 +49,7 @@ def lamp(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family
+@family(held_out={"headboard": "slatted", "footboard": True})
 def bed(rng: Generator) -> tuple[list[Solid], Facts]:
     double = chance(rng, 0.5)
     width, length = rng.uniform(1.4, 1.8) if double else rng.uniform(0.85, 1.1), rng.uniform(1.95, 2.15)
@@ -90,4 +93,196 @@ def bed(rng: Generator) -> tuple[list[Solid], Facts]:
         ),
         materials=("wooden", "metal"),
         parameters={"double": double, "headboard": headboard, "footboard": footboard, "pillows": pillows, "blanket": blanket, "legs": 4},
+    )
+
+
+@family(held_out={"pose": "open", "ribbon": True})
+def book(rng: Generator) -> tuple[list[Solid], Facts]:
+    pose, bands = pick(rng, ("lying", "standing", "open")), whole(rng, 0, 3)
+    ribbon = pose != "standing" and chance(rng, 0.4)
+    width, height, thick = rng.uniform(0.55, 0.75), rng.uniform(0.8, 1.0), rng.uniform(0.17, 0.32)
+    cover = rng.uniform(0.032, 0.042)
+
+    if pose == "open":
+        thick, tilt, bands = rng.uniform(0.11, 0.16), rng.uniform(0.1, 0.3), 0
+        pages = extrude(
+            [
+                (0.03, cover + 0.01),
+                (0.93 * width, cover * 0.8),
+                (0.93 * width, 0.7 * thick),
+                (0.4 * width, 1.1 * thick),
+                (0.03, 0.75 * thick),
+            ],
+            0.92 * height,
+        )
+        board = box(width, height, cover, (width / 2 + 0.015, 0, 0))
+        solids = pair(*(Solid(part.vertices + np.abs(part.vertices[:, :1]) * (0.0, 0.0, tilt), part.faces) for part in (pages, board)))
+        if ribbon:
+            solids.append(box(0.06, 0.5 * height, 0.05, (0, -0.42 * height, 0.5 * thick)))
+    else:
+        solids = [
+            box(cover, height, thick, (-width / 2, 0, 0)),
+            box(width - 0.004, height - 0.03, cover, (0.012, 0, 0.015)),
+            box(width - 0.004, height - 0.03, cover, (0.012, 0, thick - cover - 0.015)),
+            box(0.9 * width, 0.9 * height, thick - 1.2 * cover - 0.02, (-0.01 * width, 0, 0.6 * cover + 0.01)),
+        ]
+        for i in range(bands):
+            solids.append(box(cover + 0.05, 0.06, thick + 0.03, (-width / 2 + 0.01, (i - (bands - 1) / 2) * 0.28 * height, -0.015)))
+        if ribbon:
+            solids.append(box(0.07, 0.3, 0.03, (-0.1 * width, -0.54 * height, 0.45 * thick)))
+        if pose == "standing":  # on its lower edge, the spine to the left, its front cover towards the front
+            solids = [Solid(part.vertices[:, [0, 2, 1]] * (1, -1, 1) + (0, 0, height / 2), part.faces) for part in solids]
+
+    return solids, Facts(
+        names=(
+            "book",
+            *(
+                ("open book",)
+                if pose == "open"
+                else ("closed book", "tome" if thick > 0.26 else "notebook" if thick < 0.21 else "hardback")
+            ),
+        ),
+        adjectives=(*(sized(thick, 0.2, 0.26, "thin", "thick") if pose != "open" else ()), *((pose,) if pose == "standing" else ())),
+        features=(
+            {"lying": "closed covers", "standing": "closed covers", "open": "open pages"}[pose],
+            "a ribbon" if ribbon else "no ribbon",
+            *((several(bands, "spine band"),) if bands else ()),
+        ),
+        materials=("leather", "old"),
+        parameters={"pose": pose, "ribbon": ribbon, "bands": bands},
+    )
+
+
+@family(held_out={"kind": "flat", "stand": "feet", "speakers": 2})
+def television(rng: Generator) -> tuple[list[Solid], Facts]:
+    kind = pick(rng, ("flat", "old", "old"))
+    stand = pick(rng, ("foot", "feet")) if kind == "flat" else pick(rng, ("legs", "none"))
+    antennas, knobs, speaker = (whole(rng, 0, 2), whole(rng, 0, 3), chance(rng, 0.4)) if kind == "old" else (0, 0, chance(rng, 0.4))
+    height = rng.uniform(0.6, 0.85)
+    width = height * (rng.uniform(1.5, 1.85) if kind == "flat" else rng.uniform(1.15, 1.4))
+    depth, lift = (0.09, rng.uniform(0.14, 0.24)) if kind == "flat" else (rng.uniform(0.5, 0.75), 0.25 if stand == "legs" else 0.0)
+    front = -depth / 2
+
+    rim = 0.06 if kind == "flat" else 0.09
+    wide = width - 2 * rim - (0.24 if knobs else 0.0)
+    solids = [rimmed(width, depth, height, wide, rim, (knobs > 0) * -0.12).moved(z=lift)]
+    if kind == "flat" and stand == "foot":
+        solids += [box(0.14, 0.07, lift + 0.02, (0, 0.03, 0.02)), box(0.45 * width, 0.32, 0.06)]
+    if kind == "flat" and stand == "feet":
+        solids += pair(box(0.09, 0.34, lift + 0.05, (0.33 * width, 0.01, 0), top=(1, 0.2)))
+    if stand == "legs":
+        solids += four_legs("tapered", 0.1, lift + 0.03, width - 0.06, depth - 0.06)
+    if kind == "old":
+        solids.append(box(0.75 * width, 0.3, 0.7 * height, (0, depth / 2 + 0.1, lift + 0.12 * height)))
+    for i in range(knobs):
+        solids.append(prism(6, 0.065, 0.1).lying_along_y().moved(width / 2 - 0.15, front + 0.04, lift + height * (0.72 - 0.22 * i)))
+    for i in range(antennas):
+        rod = box(0.04, 0.04, 0.55).rolled((-0.5, 0.5)[i] if antennas == 2 else 0.35)
+        solids.append(rod.moved((-0.03, 0.03)[i], 0.05, lift + height - 0.03))
+    if antennas:
+        solids.append(box(0.24, 0.16, 0.08, (0, 0.05, lift + height - 0.02)))
+    if speaker:
+        solids += pair(box(0.12, 0.7 * max(depth, 0.14), 0.8 * height, (width / 2 + 0.03, 0.01, lift + 0.1 * height)))
+
+    return solids, Facts(
+        names=("television", "tv", "flat screen tv" if kind == "flat" else "old tv set", "television set"),
+        adjectives=("flat",) if kind == "flat" else ("boxy",),
+        features=(
+            {"foot": "a stand", "feet": "two feet", "legs": "four legs", "none": "no legs"}[stand],
+            *(
+                (several(antennas, "antenna") if antennas else "no antennas", several(knobs, "knob") if knobs else "no knobs")
+                if kind == "old"
+                else ("a wide screen",)
+            ),
+            *(("speakers on both sides",) if speaker else ()),
+        ),
+        materials=("retro",) if kind == "old" else ("modern",),
+        parameters={
+            "kind": kind,
+            "stand": stand,
+            "antennas": antennas,
+            "knobs": knobs,
+            "speakers": 2 * speaker,
+            "legs": 4 if stand == "legs" else 0,
+        },
+    )
+
+
+def rimmed(width: float, depth: float, height: float, wide: float, rim: float, x: float) -> Solid:
+    """A box with a sunken screen in its front, `wide` across and `x` off the middle: 14 quads."""
+    case, hole = box(width, depth, height).vertices, box(wide, depth, height - 2 * rim, (x, 0, rim)).vertices[[0, 1, 5, 4]]
+    vertices = np.concatenate([case, hole, hole + np.array([0.0, 0.4 * min(depth, 0.1), 0.0])])
+    around = [[a, b, d, c] for a, b, c, d in ((0, 1, 8, 9), (1, 5, 9, 10), (5, 4, 10, 11), (4, 0, 11, 8))]
+    sunk = [[a, b, b + 4, a + 4] for a, b in ((8, 9), (9, 10), (10, 11), (11, 8))]
+    kept = [face for face in BOX_FACES.tolist() if set(face) != {0, 1, 5, 4}]
+    return Solid(vertices, np.array([*kept, *around, *sunk, [12, 13, 14, 15]], np.int64))
+
+
+@family(held_out={"weights": 1, "crown": "gabled"})
+def clock(rng: Generator) -> tuple[list[Solid], Facts]:
+    kind, sides = pick(rng, ("alarm", "grandfather", "mantel")), pick(rng, (8, 10, 12))
+    hour, minute = rng.uniform(0, 2 * pi), rng.uniform(0, 2 * pi)
+    legs, bells, weights, base, crown = 0, 0, 0, False, "none"
+    if kind == "alarm":
+        radius, legs, bells = rng.uniform(0.32, 0.4), 2, pick(rng, (0, 2, 2))
+        z, front = radius + 0.14, -0.14
+        solids = [prism(sides, radius, 0.28).lying_along_y().moved(0, 0.14, z)]
+        solids.append(ring(sides, 1.1 * radius, 0.84 * radius, 0.12).lying_along_y().moved(0, -0.1, z))
+        solids += pair(box(0.09, 0.12, 0.26, (0.72 * radius, 0, 0), shift=(-0.12, 0)))
+        if bells:
+            solids += pair(lathe(6, (0.17, 0), (0.13, 0.1), (0.04, 0.14)).rolled(0.55).moved(0.6 * radius, 0, z + 0.93 * radius))
+            solids.append(box(0.05, 0.06, 0.34, (0, 0, z + 0.9 * radius)))
+        dial = radius
+    elif kind == "grandfather":
+        width, height, radius = rng.uniform(0.42, 0.52), rng.uniform(1.7, 2.2), 0.0
+        weights, deep = whole(rng, 0, 2), 0.3
+        z, front = height - 0.34, -deep / 2 - 0.03
+        solids = [
+            box(1.25 * width, deep + 0.12, 0.34),
+            box(width, deep, height - 0.6, (0, 0, 0.3)),
+            box(1.2 * width, deep + 0.06, 0.56, (0, 0, height - 0.62)),
+        ]
+        crown = pick(rng, ("gabled", "flat"))
+        if crown == "gabled":
+            solids.append(gable(1.4 * width, deep + 0.2, 0.2, (0, 0, height - 0.08)))
+        else:
+            solids.append(box(1.4 * width, deep + 0.16, 0.1, (0, 0, height - 0.08)))
+        dial = 0.42 * width
+        solids.append(prism(sides, 1.2 * dial, 0.1).lying_along_y().moved(0, front + 0.06, z))
+        front -= 0.04
+        solids.append(box(0.7 * width, 0.08, height - 1.16, (0, -deep / 2, 0.42)))
+        for i in range(weights):
+            solids.append(prism(6, 0.055, 0.32, ((i - (weights - 1) / 2) * 0.2, -deep / 2 - 0.06, 0.62)))
+    else:
+        width, radius = rng.uniform(0.8, 1.05), rng.uniform(0.28, 0.34)
+        z, front, base = radius + 0.14, -0.18, True
+        solids = [
+            plate(0.3, (width / 2, 0), (0.42 * width, 0.16), (0.98 * radius, 1.1 * radius), (0.62 * radius, 2.1 * radius), at=(0, 0, 0.08)),
+            box(1.12 * width, 0.42, 0.1),
+        ]
+        solids.append(prism(sides, 0.82 * radius, 0.1).lying_along_y().moved(0, -0.1, z))
+        front, dial = -0.21, 0.82 * radius
+    for reach, angle, wide, out in ((0.55, hour, 0.06, 0.0), (0.8, minute, 0.05, 0.03)):
+        solids.append(box(wide, 0.05, reach * dial, (0, 0, -0.02)).rolled(angle).moved(0, front - out, z))
+
+    return solids, Facts(
+        names=(
+            "clock",
+            *{
+                "alarm": ("alarm clock", "bedside clock"),
+                "grandfather": ("grandfather clock", "longcase clock"),
+                "mantel": ("mantel clock", "table clock"),
+            }[kind],
+        ),
+        adjectives=({"alarm": "round", "grandfather": "tall", "mantel": "low"}[kind],),
+        features=(
+            "two hands",
+            "a round dial",
+            *(("two legs", several(bells, "bell") if bells else "no bells") if kind == "alarm" else ()),
+            *((several(weights, "weight") if weights else "no weights",) if kind == "grandfather" else ()),
+            *({"none": (), "gabled": ("a gabled top",), "flat": ("a flat top",)}[crown]),
+            *(("a wide base",) if base else ()),
+        ),
+        materials=("wooden", "antique") if kind != "alarm" else ("metal",),
+        parameters={"kind": kind, "legs": legs, "bells": bells, "weights": weights, "crown": crown, "hands": 2},
     )

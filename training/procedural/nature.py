@@ -1,16 +1,17 @@
-"""Trees, rocks and mushrooms."""
+"""Trees, rocks, mushrooms and mountains."""
 
 from __future__ import annotations
 
+import numpy as np
 from numpy.random import Generator
 
 from training.procedural.captions import Facts, several, sized
 from training.procedural.draws import chance, pick, whole
-from training.procedural.parts import Solid, ball, lathe, prism
+from training.procedural.parts import Solid, ball, lathe, lathe_faces, prism
 from training.procedural.registry import family
 
 
-@family
+@family(held_out={"tiers": 3, "trunk": (0.5, 0.6)})
 def tree(rng: Generator) -> tuple[list[Solid], Facts]:
     if chance(rng, 0.45):
         return conifer(rng)
@@ -48,11 +49,11 @@ def conifer(rng: Generator) -> tuple[list[Solid], Facts]:
         adjectives=sized(height / radius, 2.4, 3.4, "low", "tall"),
         features=(several(tiers, "tier"), *sized(trunk / height, 0.17, 0.25, "a short trunk", "a long trunk"), "a pointed top"),
         materials=(),
-        parameters={"kind": "conifer", "tiers": tiers},
+        parameters={"kind": "conifer", "tiers": tiers, "trunk": trunk},
     )
 
 
-@family
+@family(held_out={"stones": 2, "height": (1.1, 1.4)})
 def rock(rng: Generator) -> tuple[list[Solid], Facts]:
     height, stretch, stones = rng.uniform(0.6, 1.4), rng.uniform(0.8, 1.3), pick(rng, (1, 1, 1, 2, 3))
     solids = [stone(rng, whole(rng, 6, 8), height).scaled(x=stretch)]
@@ -63,7 +64,7 @@ def rock(rng: Generator) -> tuple[list[Solid], Facts]:
         adjectives=(*sized(height, 0.8, 1.15, "flat", "tall"), *(("wide",) if stretch > 1.15 else ())),
         features=(several(stones - 1, "smaller stone") + " beside it",) if stones > 1 else (),
         materials=("grey", "rough", "rugged"),
-        parameters={"stones": stones},
+        parameters={"stones": stones, "height": height},
     )
 
 
@@ -77,7 +78,7 @@ def stone(rng: Generator, sides: int, height: float) -> Solid:
     return Solid(vertices, even.faces)
 
 
-@family
+@family(held_out={"cap": "flat", "count": 3})
 def mushroom(rng: Generator) -> tuple[list[Solid], Facts]:
     cap, count = pick(rng, ("round", "pointed", "flat")), pick(rng, (1, 1, 2, 3))
     stem, radius, thickness = rng.uniform(0.5, 1.0), rng.uniform(0.42, 0.65), rng.uniform(0.13, 0.22)
@@ -109,3 +110,46 @@ def mushroom_cap(style: str, radius: float, height: float, z: float) -> Solid:
         "flat": ((1.0, 0.0), (0.9, 0.55), (0.5, 1.0)),
     }
     return lathe(8, *((radius * r, height * h) for r, h in profiles[style]), at=(0, 0, z))
+
+
+@family(held_out={"peaks": 2, "snow": True})
+def mountain(rng: Generator) -> tuple[list[Solid], Facts]:
+    peaks, snow, sides = pick(rng, (1, 1, 2, 3)), chance(rng, 0.5), whole(rng, 6, 8)
+    height, width = rng.uniform(0.9, 1.7), rng.uniform(0.85, 1.15)
+    places = ((0.0, 0.0, 1.0), (0.85, -0.1, rng.uniform(0.55, 0.75)), (-0.9, 0.05, rng.uniform(0.5, 0.8)))
+
+    solids = []
+    for x, y, size in places[:peaks]:
+        peak = crag(rng, sides, height)
+        parts = [peak, snowcap(rng, peak, sides)] if snow else [peak]
+        solids += [part.scaled(width * size, width * size, size).moved(x * width, y * width) for part in parts]
+
+    return solids, Facts(
+        names=("mountain", "mountain peak") if peaks == 1 else ("mountain", "mountain range", "group of mountains"),
+        adjectives=sized(height / width, 1.1, 1.5, "low", "steep"),
+        features=(several(peaks, "peak"), "a snow cap" if snow else "no snow cap"),
+        materials=("rocky", "stone", "grey"),
+        parameters={"peaks": peaks, "snow": snow, "height": height},
+    )
+
+
+def crag(rng: Generator, sides: int, height: float) -> Solid:
+    """A pointed mountain of radius 1 with uneven ridges."""
+    even = lathe(sides, (1.0, 0.0), (0.66, 0.36 * height), (0.34, 0.66 * height), (0.0, height))
+    vertices = even.vertices.copy()
+    zigzag = (-1.0) ** np.arange(sides)
+    vertices[:-1, :2] *= np.concatenate([1 + 0.12 * zigzag, 1 - 0.2 * zigzag, 1 + 0.14 * zigzag])[:, None] * rng.uniform(
+        0.88, 1.12, (3 * sides, 1)
+    )
+    vertices[sides:-1, 2] += rng.uniform(-0.1, 0.1, 2 * sides) * height
+    vertices[-1, :2] += rng.uniform(-0.12, 0.12, 2)
+    return Solid(vertices, even.faces)
+
+
+def snowcap(rng: Generator, peak: Solid, sides: int) -> Solid:
+    """A thick cover of the mountain's tip, its lower edge jagged."""
+    ring, tip = peak.vertices[2 * sides : 3 * sides], peak.vertices[-1]
+    reach = 1.15 + 0.2 * (-1.0) ** np.arange(sides) + rng.uniform(-0.06, 0.06, sides)
+    edge, shoulder = (tip + (ring - tip) * (stretch, stretch, fall) for stretch, fall in ((1.35, 1.0), (0.75, 0.45)))
+    edge[:, 2] = tip[2] + (ring[:, 2] - tip[2]) * reach
+    return Solid(np.concatenate([edge, shoulder, tip[None] + (0, 0, 0.05)]), lathe_faces(sides, 3, False, True))

@@ -14,7 +14,7 @@ from training.procedural.parts import Solid, box, pair, prism
 from training.procedural.registry import family
 
 
-@family
+@family(held_out={"back": "rungs", "arms": True})
 def chair(rng: Generator) -> tuple[list[Solid], Facts]:
     width, depth = rng.uniform(0.42, 0.56), rng.uniform(0.42, 0.52)
     seat, back = rng.uniform(0.38, 0.52), rng.uniform(0.36, 0.66)
@@ -73,7 +73,7 @@ def chair_back(style: str, count: int, width: float, height: float, y: float, z:
     return solids + [box(width - 0.05, 0.03, 0.07, (0, y, z + place)) for place in places.tolist()]
 
 
-@family
+@family(held_out={"shape": "round", "legs": 3, "leg_style": "tapered"})
 def stool(rng: Generator) -> tuple[list[Solid], Facts]:
     shape = pick(rng, ("round", "square"))
     count = pick(rng, (0, 3, 4, 4)) if shape == "round" else pick(rng, (0, 4, 4))
@@ -103,7 +103,7 @@ def stool(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family
+@family(held_out={"rails": 2, "arms": True})
 def bench(rng: Generator) -> tuple[list[Solid], Facts]:
     width, depth, seat = rng.uniform(1.2, 1.8), rng.uniform(0.36, 0.5), rng.uniform(0.4, 0.48)
     planks, rails = pick(rng, (1, 1, 2, 3)), pick(rng, (0, 0, 1, 2, 3))
@@ -148,7 +148,7 @@ def bench(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family
+@family(held_out={"seats": 2, "arm": (0.2, 0.23)})
 def sofa(rng: Generator) -> tuple[list[Solid], Facts]:
     seats, cushions = pick(rng, (2, 3)), chance(rng, 0.5)
     place, arm, depth = rng.uniform(0.55, 0.75), rng.uniform(0.14, 0.26), rng.uniform(0.8, 0.98)
@@ -183,5 +183,5 @@ def sofa(rng: Generator) -> tuple[list[Solid], Facts]:
             *sized(back, 0.4, 0.46, "a low back", "a high back"),
         ),
         materials=("leather", "fabric"),
-        parameters={"seats": seats, "back_cushions": seats * cushions, "legs": 4},
+        parameters={"seats": seats, "back_cushions": seats * cushions, "legs": 4, "arm": arm},
     )

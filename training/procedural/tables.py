@@ -11,7 +11,7 @@ from training.procedural.parts import Solid, box, prism
 from training.procedural.registry import family
 
 
-@family
+@family(held_out={"shape": "square", "shelf": True})
 def table(rng: Generator) -> tuple[list[Solid], Facts]:
     shape = pick(rng, ("rectangular", "round", "square"))
     low = chance(rng, 0.3)
@@ -51,7 +51,7 @@ def table(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family
+@family(held_out={"drawers": 6, "panel": True})
 def desk(rng: Generator) -> tuple[list[Solid], Facts]:
     width, depth, height = rng.uniform(1.1, 1.6), rng.uniform(0.55, 0.75), rng.uniform(0.68, 0.78)
     board, thickness, unit = rng.uniform(0.045, 0.065), rng.uniform(0.055, 0.08), rng.uniform(0.34, 0.42)
