@@ -75,7 +75,7 @@ def prepare(settings: Settings, out: Path, processes: int = 1) -> dict[str, Any]
         report: dict[str, Any] = json.loads((out / "report.json").read_text())
         return report
     clean_all(items, settings, out / WORK, processes)
-    report = finish(items, settings, out)
+    report = finish(items, settings, out, processes)
     (out / "report.md").write_text(markdown(report))
     write_whole(out / "report.json", report)  # the last: it says that the rest is there
     shutil.rmtree(out / WORK)
@@ -111,7 +111,7 @@ def clean_all(items: Sequence[Item], settings: Settings, work: Path, processes: 
     open_chunks: dict[int, dict[int, Cleaned | str]] = {number: {} for number in missing}
     read = partial(clean_item, max_faces=settings.max_faces, max_open_edges=settings.max_open_edges)
     results = guarded_map(read, [items[item] for item in todo], processes, settings.timeout)
-    for place, result in tqdm(results, initial=len(items) - len(todo), total=len(items), unit="mesh"):
+    for place, result in tqdm(results, initial=len(items) - len(todo), total=len(items), desc="cleaning"):
         number = todo[place] // CHUNK
         open_chunks[number][todo[place]] = result
         if len(open_chunks[number]) == len(chunks[number]):
@@ -159,7 +159,7 @@ def write_chunk(work: Path, number: int, results: dict[int, Cleaned | str]) -> N
 # ---- all meshes together
 
 
-def finish(items: Sequence[Item], settings: Settings, out: Path) -> dict[str, Any]:
+def finish(items: Sequence[Item], settings: Settings, out: Path, processes: int) -> dict[str, Any]:
     """Take out the copies of what passed, split the rest, write it, and report."""
     known = [json.loads(path.read_text()) for path in sorted((out / WORK).glob("*.json"))]
     numbers = [item for chunk in known for item in chunk["items"]]
@@ -168,7 +168,8 @@ def finish(items: Sequence[Item], settings: Settings, out: Path) -> dict[str, An
     keys = [bytes.fromhex(key) for chunk in known for key in chunk["keys"]]
     described = np.array([values for chunk in known for values in chunk["features"]], np.float32)
     passed = [items[number] for number in numbers]
-    found = find_duplicates(keys, described, [item.weight for item in passed], [item.group for item in passed], Meshes(rows))
+    weights, groups = [item.weight for item in passed], [item.group for item in passed]
+    found = find_duplicates(keys, described, weights, groups, Meshes(rows), processes)
     splits = split(passed, found.group, settings.validation)
     kept = merged(rows, passed, found)
     for name in ("train", "validation"):

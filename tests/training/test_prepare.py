@@ -240,6 +240,14 @@ os._exit(0)
     assert (row.grid[:, -1] >= 0).all()
 
 
+def test_without_bpy_a_blend_file_is_left_out_and_said_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bpy.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "chair.blend").write_bytes(b"BLENDER")
+    report = prepare(Settings((str(tmp_path),)), tmp_path / "out")
+    assert report["names_left_out"] == {"chair.blend": "bpy is not installed"}
+
+
 # ---- cleaning
 
 
@@ -329,12 +337,12 @@ def test_different_meshes_have_different_keys() -> None:
 def test_near_meshes_are_told_from_related_and_different_ones() -> None:
     bar = box(4, 2, 1).canonical()
     cut = Mesh(bar.vertices, bar.triangles()).canonical()
-    assert compare(bar, turned(cut).canonical()) == (True, True)
-    assert compare(bar, box(4, 2, 1.04).canonical()) == (True, True)
+    assert compare((bar, turned(cut).canonical())) == (True, True)
+    assert compare((bar, box(4, 2, 1.04).canonical())) == (True, True)
     small = np.add(box(0.2, 0.2, 0.3).vertices, [0, 0, 1])
     knob = Mesh(np.concatenate([box(4, 2, 1).vertices, small]), np.concatenate([CUBE.faces, CUBE.faces + 8]))
-    assert compare(bar, knob.canonical())[0] is False
-    assert compare(bar, box(4, 2.5, 1).canonical()) == (False, False)
+    assert compare((bar, knob.canonical()))[0] is False
+    assert compare((bar, box(4, 2.5, 1).canonical())) == (False, False)
 
 
 # ---- captions

@@ -17,15 +17,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
+from tqdm import tqdm
 
 from core.mesh import LEVELS, FloatArray, Mesh, quantise, rotate_to_lowest
 from training.preparation.cleaning import reversed_faces
+from training.preparation.guarded import guarded_map
 
 STEP = 1 / (LEVELS - 1)
 NEAR = 2 * STEP
 RELATED = 1.5 * STEP
 REACH = 0.03
 NEIGHBOURS = 16
+COMPARING = 60.0  # seconds that two meshes may take
 CHECKED = 192  # points of each mesh that are measured against the other's surface
 
 SYMMETRIES = [(turned, x, y) for turned, x, y in product((False, True), (1, -1), (1, -1))]
@@ -99,7 +102,12 @@ class Groups:
 
 
 def find_duplicates(
-    keys: Sequence[bytes], described: NDArray[np.float32], weights: Sequence[float], groups: Sequence[str], meshes: Sequence[Mesh]
+    keys: Sequence[bytes],
+    described: NDArray[np.float32],
+    weights: Sequence[float],
+    groups: Sequence[str],
+    meshes: Sequence[Mesh],
+    processes: int,
 ) -> Found:
     """Which meshes go and which belong together. Of copies the one with the largest weight stays, of equal weights the first.
 
@@ -119,17 +127,17 @@ def find_duplicates(
             found.exact.add(number)
             joined.join(same, number)
     rest = [number for number in order if number not in found.copy_of]
-    for number, candidates in zip(rest, neighbours(described[rest], rest), strict=True):
-        for other in candidates:
-            if other in found.copy_of:
-                continue
-            near, related = compare(meshes[number], meshes[other])
-            if related:
-                joined.join(number, other)
-            if near:
-                found.copy_of[number] = other
-                joined.join(number, other)
-                break
+    pairs = [(number, other) for number, others in zip(rest, neighbours(described[rest], rest), strict=True) for other in others]
+    results = guarded_map(compare, Pairs(meshes, pairs), processes, COMPARING)
+    compared = {pairs[place]: result for place, result in tqdm(results, total=len(pairs), desc="looking for copies")}
+    for number, other in pairs:
+        if number in found.copy_of or other in found.copy_of or isinstance(compared[number, other], str):
+            continue
+        near, related = compared[number, other]
+        if near or related:
+            joined.join(number, other)
+        if near:
+            found.copy_of[number] = other
     for number, original in found.copy_of.items():
         while original in found.copy_of:  # what an equal one was kept for may have turned out to be near to another
             original = found.copy_of[original]
@@ -149,9 +157,23 @@ def neighbours(described: NDArray[np.float32], names: Sequence[int]) -> list[lis
     ]
 
 
-def compare(one: Mesh, other: Mesh) -> tuple[bool, bool]:
+class Pairs(Sequence[tuple[Mesh, Mesh]]):
+    """Pairs of meshes by their numbers, looked up when they are asked for."""
+
+    def __init__(self, meshes: Sequence[Mesh], numbers: Sequence[tuple[int, int]]) -> None:
+        self.meshes, self.numbers = meshes, numbers
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, index: Any) -> Any:
+        one, other = self.numbers[index]
+        return self.meshes[one], self.meshes[other]
+
+
+def compare(pair: tuple[Mesh, Mesh]) -> tuple[bool, bool]:
     """Whether two canonical meshes are near, and whether they are related, as defined above."""
-    one, other = centred(one), centred(other)
+    one, other = map(centred, pair)
     points, other_points = probes(one), probes(other)
     near = related = False
     for symmetry in SYMMETRIES:
