@@ -14,7 +14,6 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as core.cli does, before torch is loaded
 
@@ -29,7 +28,6 @@ from core.autoencoder import MeshAutoencoder
 from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
-from core.engine import Engine, Layer, Matrix
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import Request
@@ -39,7 +37,6 @@ from core.worker import set_threads
 DEFAULT = Path("models/default")
 PROMPTS = ("a chair", "a table", "a house", "a barrel", "a sofa")
 LONG = 4200  # faces
-HELD_OUT_EACH = 2  # meshes of each family
 RIVAL_CODEBOOK, RIVAL_CODES = 16384, 2
 BANDWIDTH_BLOCK = 64 * 2**20  # floats: many times any cache
 
@@ -63,12 +60,6 @@ def transformer(model: str) -> MeshTransformer:
     if model == "default":
         return checkpoint
     return MeshTransformer(replace(checkpoint.config, max_faces=LONG), pipeline().tokenizer.code_vectors()).eval()
-
-
-@cache
-def engine(model: str, precision: str = "auto", window: int | None = None) -> Engine:
-    """What generates with a model's weights."""
-    return Engine(transformer(model), window, precision)
 
 
 class Script(CodeGrammar):
@@ -105,7 +96,7 @@ def bandwidth() -> Figures:
     return {"bytes_a_second": block.numel() * block.element_size() / seconds}
 
 
-def fastest(work: Callable[[], object], times: int = 20) -> float:
+def fastest(work: Callable[[], object], times: int = 5) -> float:
     seconds = []
     for _ in range(times):
         begin = time.perf_counter()
@@ -114,64 +105,40 @@ def fastest(work: Callable[[], object], times: int = 20) -> float:
     return min(seconds)
 
 
-def reads(model: str, precision: str = "auto") -> Figures:
+def reads(model: str) -> Figures:
     """What a generated face reads of memory; fields as in benchmarks.floor.Reads."""
-    network, config = engine(model, precision), transformer(model).config
-    vertices, codes = config.vertices_per_face, config.codes_per_face
-    face = layers_bytes(network.coarse) + size_of(network.plan, network.face_projection)
-    first = layers_bytes(network.fine) + size_of(network.last_vertex)  # of a vertex; its later codes need no keys and values
-    saved = sum(size_of(layer.qkv) - size_of(layer.query) for layer in network.fine) + size_of(network.last_vertex)
-    heads = size_of(*network.heads) / len(network.heads)
-    remembered = (size_of_position(network.coarse), codes * vertices * size_of_position(network.fine))
+    network = transformer(model)
+    config = network.config
+    sizes = {name: p.numel() * p.element_size() for name, p in network.named_parameters() if "text.key_value" not in name}
+    fine = sum(size for name, size in sizes.items() if name.startswith("fine."))
+    last_vertex = sizes["last_vertex.weight"] / config.codes_per_vertex  # once a vertex
+    head = sizes["head"] / config.codes_per_vertex  # every level has its own
+    width = 4  # bytes of a number in the memories
+    remembered = config.depth * 2 * config.dim + config.codes_per_face * config.vertices_per_face * config.fine_depth * 2 * config.fine_dim
     return {
-        "face_weights": face,
-        "code_weights": first + heads - saved * (1 - vertices / codes),
-        "codes": codes,
-        "cache": sum(remembered),
-        "parameters": sum(p.numel() for p in transformer(model).parameters()),
+        "face_weights": sum(size for name, size in sizes.items() if name.startswith(("coarse.", "plan.", "face_projection."))),
+        "code_weights": fine + last_vertex + head,
+        "codes": config.codes_per_face,
+        "cache": width * remembered,
+        "parameters": sum(p.numel() for p in network.parameters()),
     }
 
 
-def layers_bytes(layers: list[Layer]) -> int:
-    """Of the matrices that a step reads which remembers its position."""
-    return sum(
-        size_of(layer.qkv, layer.out, layer.up, layer.down, *((layer.text_query, layer.text_out) if layer.reads_text else ()))
-        for layer in layers
-    )
-
-
-def size_of(*matrices: Matrix) -> int:
-    return sum(matrix.weight.nbytes for matrix in matrices)
-
-
-def size_of_position(layers: list[Layer]) -> int:
-    """Of the keys and values of one position."""
-    return sum(2 * layer.heads * layer.width * layer.memory.keys.element_size() for layer in layers)
-
-
-def generate(
-    model: str,
-    faces: int,
-    batch: int = 1,
-    prompt: int = 0,
-    guidance: float = 1.0,
-    precision: str = "auto",
-    window: int | None = None,
-) -> Figures:
+def generate(model: str, faces: int, batch: int = 1, prompt: int = 0, guidance: float | None = None) -> Figures:
     """Seconds to generate codes of `faces` faces after a prompt: in all, to the first face, and for each later one; memory in bytes, before
-    and at most. prompt: its faces. guidance, precision, window: as in Sampling and Engine.
+    and at most. prompt: its faces. guidance: the scale.
     """
-    stepper, codes = engine(model, precision, window), script(model, prompt + faces)
-    sampling = Sampling(guidance_scale=guidance)
+    network = transformer(model)
+    codes = script(model, prompt + faces)
+    sampling = Sampling(1.0, 0.0, guidance or 1.0)
     rows = [row(model, codes, prompt, seed) for seed in range(batch)]
-    text = some_text(model, 2 if sampling.guidance_scale != 1 else 1)
     stamps: list[float] = []
     before = resident_bytes()
     forget_peak()
     begin = time.perf_counter()
     decode(
-        stepper,
-        text,
+        network,
+        some_text(network, len(rows) * (2 if sampling.guidance_scale != 1 else 1)),
         rows,
         sampling,
         given=codes[:prompt] if prompt else None,
@@ -201,58 +168,26 @@ def script(model: str, faces: int) -> IntArray:
     return MeshDiscretizer().encode(Mesh(*boxes(faces)))
 
 
-def some_text(model: str, rows: int) -> Text:
-    return Text(torch.randn(rows, 8, transformer(model).config.text_width), torch.ones(rows, 8, dtype=torch.bool))
+def some_text(network: MeshTransformer, rows: int) -> Text:
+    return Text(torch.randn(rows, 8, network.config.text_width), torch.ones(rows, 8, dtype=torch.bool))
 
 
 @torch.inference_mode()
 def prefill(model: str, faces: int) -> Figures:
     """Seconds to take in a prompt, up to where the first new code can be drawn."""
-    stepper, codes, text = engine(model), torch.from_numpy(script(model, faces))[None], some_text(model, 1)
+    network, codes = transformer(model), torch.from_numpy(script(model, faces))[None]
     begin = time.perf_counter()
-    stepper.begin(text, codes, faces + 1)
+    network.begin(some_text(network, 1), codes, faces + 1)
     return {"seconds": time.perf_counter() - begin}
 
 
 @torch.inference_mode()
 def forward(model: str, faces: int) -> Figures:
     """Seconds of one forward pass over so many faces."""
-    network, codes, text = transformer(model), torch.from_numpy(script(model, faces))[None], some_text(model, 1)
+    network, codes = transformer(model), torch.from_numpy(script(model, faces))[None]
     begin = time.perf_counter()
-    network.logits(codes, text)
+    network.logits(codes, some_text(network, 1))
     return {"seconds": time.perf_counter() - begin}
-
-
-@torch.inference_mode()
-def nats(precision: str) -> Figures:
-    """Nats a face that the default model gives to held-out procedural meshes, through the engine, a code at a time."""
-    stepper, total, faces = engine("default", precision), 0.0, 0
-    k, absent = stepper.config.codes_per_vertex, stepper.config.codebook_size
-    for codes, caption in held_out():
-        symbols = torch.from_numpy(np.where(codes == ABSENT, absent, codes))
-        state = stepper.begin(pipeline().read(caption, guided=False)[0], None, len(codes) + 1)
-        for face in symbols:
-            for at, symbol in enumerate(face):
-                logits = stepper.step_fine(state, *divmod(at, k))
-                if symbol != absent or at % k == 0:  # the rest of an absent corner is certain
-                    total -= float(logits[0].log_softmax(0)[symbol])
-                stepper.take(state, at % k, symbol[None])
-            stepper.finish_face(state, face.view(1, -1, k))
-        total -= float(stepper.step_fine(state, 0, 0)[0].log_softmax(0)[absent + 1])  # the end
-        faces += len(codes)
-    return {"nats": total / faces, "faces": faces}
-
-
-def held_out() -> list[tuple[IntArray, str]]:
-    """Meshes of the families that the default model was trained on, as codes, each with a caption."""
-    from training.data.dataset import HELD_OUT_SEEDS
-    from training.procedural import FAMILIES
-    from training.procedural import generate as make
-
-    families = [name for name in pipeline().facts["domain"] if name in FAMILIES]
-    samples = [make(name, HELD_OUT_SEEDS + i) for name in families for i in range(HELD_OUT_EACH)]
-    found = [(pipeline().tokenizer.encode(sample.mesh), sample.captions[0]) for sample in samples]
-    return [(codes, caption) for codes, caption in found if len(codes) <= transformer("default").config.max_faces]
 
 
 def run(seed: int, variants: int = 1, guidance: float = 1.0) -> Figures:
@@ -284,7 +219,7 @@ def complete(faces: int) -> Figures:
 def train(model: str, faces: int, batch: int, steps: int) -> Figures:
     """Seconds of each forward and backward pass over a batch, and memory, in bytes, before and at most. Asked of a new process."""
     network = transformer(model).train()
-    codes, text = torch.from_numpy(script(model, faces))[None].repeat(batch, 1, 1), some_text(model, batch)
+    codes, text = torch.from_numpy(script(model, faces))[None].repeat(batch, 1, 1), some_text(network, batch)
     before, seconds = resident_bytes(), []
     forget_peak()
     for _ in range(steps):
@@ -296,28 +231,21 @@ def train(model: str, faces: int, batch: int, steps: int) -> Figures:
 
 
 @cache
-def autoencoder() -> MeshAutoencoder:
+def tokenizer(kind: str) -> MeshDiscretizer | MeshAutoencoder:
     torch.manual_seed(0)
-    return MeshAutoencoder(num_discrete_coors=128).eval()
+    return MeshDiscretizer() if kind == "discretizer" else MeshAutoencoder().eval()
 
 
 def tokenise(kind: str, faces: int) -> Figures:
-    """Seconds to turn a mesh into codes and back. kind: "autoencoder", which takes the tensors that theirs takes, or "discretizer"."""
-    if kind == "discretizer":
-        mesh = Mesh(*triangles(faces))
-        return there_and_back(lambda: MeshDiscretizer().encode(mesh), MeshDiscretizer().decode)
-    model, (vertices, indices) = autoencoder(), (torch.from_numpy(x) for x in triangles(faces))
-    return there_and_back(lambda: model.tokenize(vertices, indices)[None], model.decode_from_codes_to_faces)
-
-
-def there_and_back(encode: Callable[[], Any], decode: Callable[[Any], object]) -> Figures:
+    """Seconds to turn a mesh into codes and back. kind: "autoencoder" or "discretizer"."""
+    mesh, with_codes = Mesh(*triangles(faces)), tokenizer(kind)
     begin = time.perf_counter()
-    codes = encode()
+    codes = with_codes.encode(mesh)
     middle = time.perf_counter()
-    decode(codes)
+    with_codes.decode(codes)
     return {"encode": middle - begin, "decode": time.perf_counter() - middle}
 
 
 if __name__ == "__main__":
     set_threads()
-    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, nats, run, complete, train, tokenise)})
+    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, run, complete, train, tokenise)})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.pipeline import MeshGPT as MeshGPT
     from core.trainer import MeshAutoencoderTrainer as MeshAutoencoderTrainer
     from core.trainer import MeshTransformerTrainer as MeshTransformerTrainer
+    from core.transformer import MeshTransformer as MeshTransformer
 
 HOMES = {
     "DatasetFromTransforms": "core.data",
@@ -23,6 +24,7 @@ HOMES = {
     "MeshAutoencoder": "core.autoencoder",
     "MeshAutoencoderTrainer": "core.trainer",
     "MeshGPT": "core.pipeline",
+    "MeshTransformer": "core.transformer",
     "MeshTransformerTrainer": "core.trainer",
     "cache_face_edges_for_dataset": "core.data",
     "cache_text_embeds_for_dataset": "core.data",

@@ -5,7 +5,7 @@ A graph encoder looks at every face and its neighbours, a vertex takes the mean 
 with quads beside triangles, and with a short way for a vertex's place past both networks. docs/autoencoder.md goes through every part.
 
 It is called in two ways. `forward`, `tokenize` and `decode_from_codes_to_faces` take batches of padded tensors. `encode` and `decode` keep
-the contract of core.tokenizer, a mesh at a time, as MeshDiscretizer does; there every face has four corners.
+the contract of core.tokenizer, a mesh at a time, as MeshDiscretizer does.
 
 Letters: b batch, n faces, v corners of a face (3, or 4 with quads), k codes of a vertex, d width, c coordinates. Inside, the meshes of a
 batch are one row of faces, so that nothing is computed for padding.
@@ -28,7 +28,7 @@ from core.decoder import FaceDecoder
 from core.encoder import FaceEncoder
 from core.errors import MeshGPTError
 from core.geometry import discretise, group_means, smoothed_targets, undiscretise
-from core.grammar import ABSENT, VERTICES_PER_FACE, CodeGrammar, TriangleGrammar
+from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, Frame, IntArray, Mesh, dequantise, quantise
 from core.pretrained import Pretrained, configure
 from core.quantiser import VertexQuantiser
@@ -109,8 +109,8 @@ class MeshAutoencoder(nn.Module, Pretrained):
 
     @property
     def codes_per_face(self) -> int:
-        """Those of four vertices; in the contract of core.tokenizer a triangle's last corner is absent."""
-        return VERTICES_PER_FACE * self.codes_per_vertex
+        """v k."""
+        return self.vertices_per_face * self.codes_per_vertex
 
     def code_vectors(self) -> Tensor:
         """[k, codebook_size, width] what each code means; the vectors of a vertex's codes add up."""
@@ -118,8 +118,7 @@ class MeshAutoencoder(nn.Module, Pretrained):
 
     def grammar(self, given: IntArray | None = None) -> CodeGrammar:
         """The rules for the next code after the faces `given` [faces, codes_per_face]."""
-        kind = CodeGrammar if self.config.quads else TriangleGrammar
-        return kind(self.codebook_size, self.codes_per_vertex, given)
+        return CodeGrammar(self.codebook_size, self.codes_per_vertex, given, self.vertices_per_face)
 
     # ---- batches of tensors
 
@@ -136,8 +135,8 @@ class MeshAutoencoder(nn.Module, Pretrained):
 
         vertices: [b, vertices, 3] coordinates (floating point; outside `coor_continuous_range` they are clamped) or grid indices
         (integers); what pads them is never looked at. faces: [b, n, v] indices of vertices, pad_id for an absent corner and where a mesh
-        has ended. face_edges: [b, e, 2] neighbours among the faces of each mesh, padded with pad_id, as core.adjacency derives them; derived
-        if not given. rvq_sample_codebook_temp: temperature of drawn codes, see rvq_stochastic_sample_codes.
+        has ended. face_edges: [b, e, 2] neighbours among the faces of each mesh, padded with pad_id, as core.adjacency derives them;
+        derived if not given. rvq_sample_codebook_temp: temperature of drawn codes, see rvq_stochastic_sample_codes.
         Raises MeshGPTError, a ValueError, naming the argument and the value that does not do.
         """
         row = self.row(vertices, faces, face_edges)
@@ -161,7 +160,8 @@ class MeshAutoencoder(nn.Module, Pretrained):
         One mesh may come without the batch's dimension, and its codes then lack it too. The model keeps its mode.
         """
         if vertices.ndim == 2 and faces.ndim == 2 and (face_edges is None or face_edges.ndim == 2):
-            return self.tokenize(vertices[None], faces[None], None if face_edges is None else face_edges[None])[0]
+            edges = None if face_edges is None else face_edges[None]
+            return self.tokenize(vertices=vertices[None], faces=faces[None], face_edges=edges)[0]
         row = self.row(vertices, faces, face_edges)
         with evaluating(self):
             _, codes, _ = self.quantised(row.corners, row)
@@ -208,28 +208,25 @@ class MeshAutoencoder(nn.Module, Pretrained):
         canonical = mesh.canonical(frame, self.levels).quads()
         grid = torch.from_numpy(quantise(canonical.vertices, self.levels)).to(self.device)
         faces = torch.from_numpy(canonical.faces).to(self.device)
-        codes = self.tokenize(grid, torch.where(faces < 0, self.config.pad_id, faces))
+        codes = self.tokenize(vertices=grid, faces=torch.where(faces < 0, self.config.pad_id, faces))
         found: IntArray = torch.where(codes < 0, ABSENT, codes).reshape(len(faces), -1).cpu().numpy()
-        return np.pad(found, ((0, 0), (0, self.codes_per_face - found.shape[1])), constant_values=ABSENT)
+        return found
 
     @torch.no_grad()
     def decode(self, codes: IntArray) -> FloatArray:
-        """[faces, 4, 3] coordinates in the unit box, NaN for an absent corner, of codes [faces, codes_per_face].
+        """[faces, v, 3] coordinates in the unit box, NaN for an absent corner, of codes [faces, codes_per_face].
 
         Corners with the same codes are one vertex and come out at the same place. The decoder sees a few faces to both sides, so the last
         faces of a prefix may still move by a grid step when more follow. Raises MeshGPTError (bad_codes) if a code is out of range.
         """
-        found = torch.as_tensor(codes, device=self.device).reshape(-1, VERTICES_PER_FACE, self.codes_per_vertex)
-        coordinates = np.full((len(found), VERTICES_PER_FACE, 3), np.nan, np.float32)
+        found = torch.as_tensor(codes, device=self.device).reshape(-1, self.vertices_per_face, self.codes_per_vertex)
+        coordinates = np.full((*found.shape[:2], 3), np.nan, np.float32)
         if not len(found):
             return coordinates
-        v = self.vertices_per_face
-        if (found[:, v:] != ABSENT).any():
-            raise bad_codes("codes hold a fourth corner, but the model knows triangles only", "use a model with quads=True")
-        self.checked_codes(torch.where(found < 0, self.config.pad_id, found)[None, :, :v], torch.ones(1, len(found), dtype=torch.bool))
-        places = self.places(found[:, :v], found.new_zeros(len(found)), 0.0).cpu().numpy()
+        self.checked_codes(torch.where(found < 0, self.config.pad_id, found)[None], torch.ones(1, len(found), dtype=torch.bool))
+        places = self.places(found, found.new_zeros(len(found)), 0.0).cpu().numpy()
         present = places[..., 0] >= 0
-        coordinates[:, :v][present] = dequantise(places[present], self.levels)
+        coordinates[present] = dequantise(places[present], self.levels)
         return coordinates
 
     # ---- the way through

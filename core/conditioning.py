@@ -1,18 +1,23 @@
-"""Text as the transformer sees it: a tower that turns prompts into token embeddings, and the arithmetic of guidance.
+"""Text as the transformer sees it: towers that turn prompts into token embeddings, and the arithmetic of guidance.
 
-The tower is OpenCLIP's text transformer over OpenCLIP's byte-pair tokenizer, small and trained with the rest, so that nothing is
-downloaded. An absent condition is the empty prompt.
+The default tower is OpenCLIP's text transformer over OpenCLIP's byte-pair tokenizer, small and trained with the rest, so that nothing is
+downloaded. OpenCLIP's own towers can stand beside it or in its place. An absent condition is the empty prompt.
 """
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+SMALL = "small"  # the name of the default tower
 
 
 @cache
@@ -34,7 +39,7 @@ def open_clip() -> Any:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """width: of a token embedding. layers, heads: of the tower. context: longest prompt in tokens; the rest is cut off."""
+    """The small tower. width: of a token embedding. layers, heads: of the tower. context: longest prompt in tokens; the rest is cut off."""
 
     width: int = 128
     layers: int = 2
@@ -45,10 +50,33 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class Text:
-    """Prompts as the transformer reads them. tokens: [b, t, width]. mask: [b, t], True where a token stands."""
+    """Prompts as the transformer reads them. tokens: [b, t, width]. mask: [b, t], True where a token stands; at least one does."""
 
     tokens: Tensor
     mask: Tensor
+
+    def pooled(self) -> Tensor:
+        """[b, width] the last token of each prompt, which has seen the others."""
+        position = torch.arange(self.mask.shape[1], device=self.mask.device)
+        last = torch.where(self.mask, position, 0).amax(1)
+        return self.tokens[torch.arange(len(last), device=last.device), last]
+
+    def select(self, rows: Tensor) -> Text:
+        """Those rows, in that order."""
+        return Text(self.tokens[rows], self.mask[rows])
+
+    @classmethod
+    def stack(cls, texts: Sequence[Text]) -> Text:
+        """The rows of all texts, one below the other, padded to the same length."""
+        longest = max(text.mask.shape[1] for text in texts)
+        padded = [(longest - text.mask.shape[1], text) for text in texts]
+        tokens = torch.cat([F.pad(text.tokens, (0, 0, 0, missing)) for missing, text in padded])
+        return cls(tokens, torch.cat([F.pad(text.mask, (0, missing)) for missing, text in padded]))
+
+    @classmethod
+    def from_embeddings(cls, embeddings: Tensor) -> Text:
+        """Of text embeddings [b, t, width] in which a token of nothing but zeros is padding."""
+        return cls(embeddings, (embeddings != 0).any(-1))
 
 
 class TextTower(nn.Module):
@@ -76,9 +104,80 @@ class TextTower(nn.Module):
         return Text(tokens[:, :longest], torch.arange(longest, device=ids.device) <= ends)
 
 
-def tokenize(texts: list[str], context: int) -> Tensor:
+def open_clip_tower(name: str, pretrained: str | None = None, download: bool = False) -> TextTower:
+    """The text tower of OpenCLIP's model `name`, such as "ViT-B-32", frozen, with its final norm and without its projection.
+
+    pretrained: a file of weights of the whole model or of its text tower, or the tag of a set that OpenCLIP knows, such as
+    "laion2b_s34b_b79k", which is fetched only if `download` is true; None leaves the weights random.
+    Raises ValueError if there is no such model, its text tower is not CLIP's, or the weights are neither here nor may be fetched.
+    """
+    config = open_clip().get_model_config(name)
+    if config is None or "hf_model_name" in config["text_cfg"]:
+        known = [other for other in open_clip().list_models() if "hf_model_name" not in open_clip().get_model_config(other)["text_cfg"]]
+        raise ValueError(f"OpenCLIP has no model {name!r} with a text tower of its own; use one of {', '.join(known)}")
+    sizes = {key: config["text_cfg"][key] for key in ("width", "layers", "heads") if key in config["text_cfg"]}
+    tower = TextTower(TextConfig(**sizes, context=config["text_cfg"].get("context_length", 77)))
+    if pretrained is not None:
+        load_tower(tower, pretrained_file(name, pretrained, download))
+    return tower.requires_grad_(False)
+
+
+def pretrained_file(name: str, pretrained: str, download: bool) -> Path:
+    """The file of weights that `pretrained` names, as in open_clip_tower."""
+    if Path(pretrained).is_file():
+        return Path(pretrained)
+    weights = open_clip().get_pretrained_cfg(name, pretrained)
+    if not weights:
+        tags = ", ".join(open_clip().list_pretrained_tags_by_model(name))
+        raise ValueError(f"there is no file {pretrained!r}, and no such weights of {name}; name a file or one of {tags}")
+    if not download:
+        raise ValueError(f"the weights {pretrained!r} of {name} are not here, and nothing is fetched unasked; add download=True")
+    return Path(open_clip().download_pretrained(weights))
+
+
+def load_tower(tower: TextTower, path: Path) -> None:
+    """Put weights of a whole CLIP, or of its text tower alone, into a tower. Raises ValueError if some that it needs are missing."""
+    weights = open_clip().load_state_dict(str(path), weights_only=True)
+    found = {name.removeprefix("text."): weight for name, weight in weights.items()}
+    needed = tower.transformer.state_dict()
+    if missing := [name for name in needed if name not in found]:
+        raise ValueError(f"{path} holds no text tower of that kind: it lacks {', '.join(missing[:3])}")
+    tower.transformer.load_state_dict({name: found[name] for name in needed})
+
+
+class TextConditioner(nn.Module):
+    """Prompts to Text: the tokens of one or more towers, one behind the other, all as wide as those of the first.
+
+    types: "small", or names of OpenCLIP's models. kwargs: for each the fields of TextConfig, or the options of `open_clip_tower`.
+    Raises ValueError if there are not as many of the one as of the other.
+    """
+
+    def __init__(self, types: Sequence[str] = (SMALL,), kwargs: Sequence[dict[str, Any]] = ({},)) -> None:
+        super().__init__()
+        if len(types) != len(kwargs) or not types:
+            raise ValueError(f"text_condition_model_types has {len(types)} entries, its kwargs {len(kwargs)}; give as many of both")
+        self.towers: list[TextTower] = nn.ModuleList(  # type: ignore[assignment]
+            TextTower(TextConfig(**options)) if name == SMALL else open_clip_tower(name, **options)
+            for name, options in zip(types, kwargs, strict=True)
+        )
+        self.width = self.towers[0].config.width
+        self.same_width = nn.ModuleList(
+            nn.Identity() if tower.config.width == self.width else nn.Linear(tower.config.width, self.width) for tower in self.towers
+        )
+
+    def forward(self, prompts: Sequence[str]) -> Text:
+        """[prompts, t, width] as Text. An empty prompt stands for no text."""
+        device = self.towers[0].transformer.positional_embedding.device
+        parts = []
+        for tower, project in zip(self.towers, self.same_width, strict=True):
+            text = tower(tokenize([prompt.strip() for prompt in prompts], tower.config.context).to(device))
+            parts.append(Text(project(text.tokens), text.mask))
+        return parts[0] if len(parts) == 1 else Text(torch.cat([p.tokens for p in parts], 1), torch.cat([p.mask for p in parts], 1))
+
+
+def tokenize(texts: Sequence[str], context: int) -> Tensor:
     """Token ids [texts, context], padded with zeros; what does not fit is cut off."""
-    ids: Tensor = byte_pairs(context)(texts)
+    ids: Tensor = byte_pairs(context)(list(texts))
     return ids
 
 
@@ -88,10 +187,30 @@ def byte_pairs(context: int) -> Any:
     return open_clip().tokenizer.SimpleTokenizer(context_length=context)
 
 
-def guide(logits: Tensor, scale: float) -> Tensor:
+class FiLM(nn.Module):
+    """Features scaled and shifted by a condition (Perez et al. 2018); at first they pass unchanged."""
+
+    def __init__(self, condition: int, dim: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(condition, 2 * dim)
+        nn.init.zeros_(self.project.weight)
+        nn.init.zeros_(self.project.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x: [b, ..., dim]. condition: [b, width]."""
+        scale, shift = self.project(condition).view(len(x), *[1] * (x.ndim - 2), -1).chunk(2, -1)
+        return x * (1 + scale) + shift
+
+
+def guide(logits: Tensor, scale: float, remove_parallel_component: bool = False) -> Tensor:
     """Classifier-free guidance (Ho and Salimans 2022): logits [2 b, ...], first with the text, then without, to [b, ...].
 
-    scale: 1 leaves the text's own logits; above 1 moves further from those without text.
+    scale: 1 leaves the text's own logits; above 1 moves further from those without text. remove_parallel_component: move only at right
+    angles to the text's own logits, which keeps high scales from exaggerating (Sadat et al. 2024).
     """
     given, null = logits.chunk(2)
-    return null + scale * (given - null)
+    update = given - null
+    if remove_parallel_component:
+        along = F.normalize(given, dim=-1)
+        update = update - (update * along).sum(-1, keepdim=True) * along
+    return given + (scale - 1) * update

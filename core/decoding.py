@@ -18,7 +18,6 @@ from torch import Tensor
 from core.conditioning import Text, guide
 from core.grammar import CodeGrammar
 from core.mesh import IntArray
-from core.transformer import TransformerConfig
 
 OnFace = Callable[[int], None]  # the row that has a new face
 
@@ -30,11 +29,26 @@ class Stepper(Protocol):
     """What generates a code at a time. A state has `select(rows)`: row i becomes what row rows[i] was, between faces."""
 
     @property
-    def config(self) -> TransformerConfig:
-        """Sizes."""
+    def vertices_per_face(self) -> int:
+        """v."""
 
-    def begin(self, text: Text, given: Tensor | None, capacity: int) -> Any:
-        """The state before the first new face, with room for `capacity` faces, after the faces `given` [b, n, v k]."""
+    @property
+    def codes_per_vertex(self) -> int:
+        """k."""
+
+    @property
+    def codes_per_face(self) -> int:
+        """v k."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int) -> Any:
+        """The state before the first new face, with room for `capacity` faces, after the faces `given` [b, n, v k].
+
+        Without text and given faces there is one row.
+        """
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of a code of the face at hand."""
@@ -50,12 +64,14 @@ class Stepper(Protocol):
 class Sampling:
     """temperature: 0 takes the likeliest code. min_p: codes less likely than this share of the likeliest are never drawn.
 
-    guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch).
+    guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch). remove_parallel_component: as
+    in core.conditioning.guide.
     """
 
     temperature: float = 1.0
     min_p: float = 0.0
     guidance_scale: float = 1.0
+    remove_parallel_component: bool = False
 
 
 @dataclass
@@ -71,7 +87,7 @@ class Row:
 @torch.inference_mode()
 def decode(
     stepper: Stepper,
-    text: Text,
+    text: Text | None,
     rows: list[Row],
     sampling: Sampling,
     *,
@@ -82,14 +98,14 @@ def decode(
 ) -> bool:
     """Fill `rows` with new faces until each has ended, has `max_faces` of them or has nowhere to go. Returns False if it was stopped.
 
-    text: one row, the same for all rows; with guidance a second one, without text. given: [m, codes a face] faces to go on from, the same
-    for all rows. should_stop: asked after every face.
+    text: one row, the same for all rows; with guidance a second one, without text. None for a model without text.
+    given: [m, codes a face] faces to go on from, the same for all rows. should_stop: asked after every face.
     Raises ValueError if text has another number of rows.
     """
     branches = 2 if sampling.guidance_scale != 1 else 1
-    if len(text.tokens) != branches:
-        raise ValueError(f"text has {len(text.tokens)} rows; with guidance scale {sampling.guidance_scale} there must be {branches}")
-    device, config = text.tokens.device, stepper.config
+    if (said := 1 if text is None else len(text.tokens)) != branches:
+        raise ValueError(f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches}")
+    device = stepper.device
     prefix = None if given is None else torch.from_numpy(given).to(device).expand(branches, -1, -1)
     state = stepper.begin(text, prefix, max_faces + (0 if given is None else len(given)))
 
@@ -116,21 +132,20 @@ def decode(
             keep(kept, of=len(active))
         active = [active[place] for place in kept]
         faces = torch.from_numpy(np.concatenate([codes[kept]] * branches)).to(device)
-        stepper.finish_face(state, faces.unflatten(1, (config.vertices_per_face, -1)))
+        stepper.finish_face(state, faces.unflatten(1, (stepper.vertices_per_face, -1)))
     return True
 
 
 def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> tuple[IntArray, list[int]]:
     """A face of symbols [b, v k] for each row, and the rows for which it is whole: the others have come to their end."""
-    config = stepper.config
     guided = sampling.guidance_scale != 1
-    chances = np.stack([row.random.random(config.codes_per_face) for row in rows], 1)
-    face = np.zeros((config.codes_per_face, len(rows)), np.int64)
+    chances = np.stack([row.random.random(stepper.codes_per_face) for row in rows], 1)
+    face = np.zeros((stepper.codes_per_face, len(rows)), np.int64)
     live = list(range(len(rows)))
     for at, symbols in enumerate(face):
-        vertex, level = divmod(at, config.codes_per_vertex)
+        vertex, level = divmod(at, stepper.codes_per_vertex)
         logits = stepper.step_fine(state, vertex, level)
-        logits = guide(logits, sampling.guidance_scale) if guided else logits
+        logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
         live = push(rows, live, draw(logits.numpy(force=True), rows, live, chances[at], sampling), symbols)
         if not live:
             break

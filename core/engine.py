@@ -11,26 +11,53 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections import UserDict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from einops import rearrange
+from torch import Tensor
 
 from core.conditioning import Text
-from core.transformer import Block, MeshTransformer, Stack, TransformerConfig
+from core.symbols import IGNORE, to_symbols, to_targets
+from core.tokenizer import Tokenizer
+from core.transformer_config import TransformerConfig
 
 KNOWN = {
-    *("codes_per_vertex", "codebook_size", "code_width", "dim", "depth", "heads", "fine_dim", "fine_depth", "fine_heads", "text_width"),
-    *("max_faces", "vertices_per_face"),
-}
+    *("dim", "max_seq_len", "attn_depth", "attn_dim_head", "attn_heads", "fine_attn_depth", "fine_attn_dim_head", "fine_attn_heads"),
+    *("flash_attn", "dropout", "local_attn_window_size", "quads", "condition_on_text"),
+    *("text_condition_model_types", "text_condition_model_kwargs", "text_condition_cond_drop_prob"),
+}  # options of which it knows every value, or which do not change what is generated
 ROOM = 64  # memories grow by this many positions at a time
 TINY = 1e-12  # the least scale of a row of int8 weights
 INT8_WIDTH = 32  # a row of int8 weights has a multiple of this many numbers
 
 
+FINE_NAMES = ("attention_norm", "attention.query", "attention.key_value", "attention.out", "feed_norm", "feed.0", "feed.3")
+Weights = Mapping[str, Tensor]  # by name, as in MeshTransformer.state_dict()
+
+
 # ---- reading the transformer's weights
+
+
+class Reader(UserDict[str, Tensor]):
+    """A transformer's own weights on a device, which notes what of them is read: what is left over belongs to another configuration."""
+
+    def __init__(self, weights: Weights, device: torch.device) -> None:
+        own = [name for name in weights if not name.startswith(("text.", "tokenizer."))]
+        super().__init__({name: weights[name].detach().to(device) for name in own})
+        self.read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.read.add(name)
+        return super().__getitem__(name)
+
+    def unread(self) -> set[str]:
+        """Names that nothing has asked for."""
+        return set(self.data) - self.read
 
 
 @dataclass(frozen=True)
@@ -51,31 +78,48 @@ class BlockWeights:
     text_out: Tensor | None = None
 
 
-def read_stack(stack: Stack) -> list[BlockWeights]:
-    """Its blocks. The stack's last norm is the caller's."""
-    return [read_block(block) for block in stack.blocks]
+def read_coarse(weights: Weights, config: TransformerConfig) -> list[BlockWeights]:
+    """The blocks of the coarse stack: of x-transformers' layers, each a norm and what is behind it."""
+    turned = torch.arange(config.attn_dim_head)
+    layers, blocks = iter(range(3 * config.attn_depth)), []
+
+    def layer(*names: str) -> list[Tensor]:
+        """Of the next layer, the gain of its norm, and those matrices."""
+        prefix = f"coarse.attention.layers.{next(layers)}"
+        return [1 + weights[f"{prefix}.0.0.gamma"], *(weights[f"{prefix}.1.{name}.weight"] for name in names)]
+
+    for _ in range(config.attn_depth):
+        gain, query, key, value, out = layer("to_q", "to_k", "to_v", "to_out")
+        text = {}
+        if config.condition_on_text:
+            text_gain, text_query, text_key, text_value, text_out = layer("to_q", "to_k", "to_v", "to_out")
+            text = {
+                "text_query": text_query * text_gain,
+                "text_key_value": torch.cat([text_key, text_value]),
+                "text_out": text_out,
+            }
+        feed_gain, up, down = layer("ff.0.0", "ff.2")
+        qkv = torch.cat([query, key, value]) * gain
+        blocks.append(BlockWeights(config.attn_heads, turned, qkv, out, up * feed_gain, down, **text))
+    return blocks
 
 
-def read_block(block: Block) -> BlockWeights:
-    attention, up, down = block.attention, block.feed[0], block.feed[2]
-    assert isinstance(up, nn.Linear)
-    assert isinstance(down, nn.Linear)
-    weights = BlockWeights(
-        heads=attention.heads,
-        turned=halves(attention.query.in_features // attention.heads),
-        qkv=torch.cat([attention.query.weight, attention.key_value.weight]) * block.attention_norm.weight,
-        out=attention.out.weight,
-        up=up.weight * block.feed_norm.weight,
-        down=down.weight,
-    )
-    if not hasattr(block, "text"):
-        return weights
-    return dataclasses.replace(
-        weights,
-        text_query=block.text.query.weight * block.text_norm.weight,
-        text_key_value=block.text.key_value.weight,
-        text_out=block.text.out.weight,
-    )
+def read_fine(weights: Weights, config: TransformerConfig) -> list[BlockWeights]:
+    """The blocks of the fine stack."""
+    blocks = []
+    for i in range(config.fine_attn_depth):
+        block = {name: weights[f"fine.blocks.{i}.{name}.weight"] for name in FINE_NAMES}
+        blocks.append(
+            BlockWeights(
+                heads=config.fine_attn_heads,
+                turned=halves(config.fine_attn_dim_head),
+                qkv=torch.cat([block["attention.query"], block["attention.key_value"]]) * block["attention_norm"],
+                out=block["attention.out"],
+                up=block["feed.0"] * block["feed_norm"],
+                down=block["feed.3"],
+            )
+        )
+    return blocks
 
 
 def halves(width: int) -> Tensor:
@@ -187,14 +231,14 @@ class Layer:
     """A block: its matrices, its memory, and what it keeps of the text."""
 
     def __init__(self, weights: BlockWeights, precision: str) -> None:
-        d = weights.out.shape[1]
-        self.heads, self.width = weights.heads, d // weights.heads
+        d, inner = weights.out.shape
+        self.heads, self.width = weights.heads, inner // weights.heads
         scale = self.width**-0.5
         query, key, value = weights.qkv.detach().view(3, self.heads, self.width, d)
         turned = weights.turned.to(query.device)
         query, key = query[:, turned] * scale, key[:, turned]
-        self.query = matrix(query.reshape(d, d), precision)
-        self.qkv = matrix(torch.stack([query, key, value], 1).view(3 * d, d), precision)  # head by head
+        self.query = matrix(query.reshape(inner, d), precision)
+        self.qkv = matrix(torch.stack([query, key, value], 1).view(3 * inner, d), precision)  # head by head
         self.out = matrix(weights.out, precision)
         self.up = matrix(weights.up * 0.5**0.5, precision)  # see `feed`
         self.down = matrix(weights.down * 0.5**0.5, precision)
@@ -226,7 +270,7 @@ class Layer:
         if text is not None:
             h = self.text_query(torch.layer_norm(x, self.norm)).float().view(-1, 1, self.width)
             h = torch.bmm(torch.baddbmm(text.bias, h, text.keys).softmax(-1), text.values)
-            x = self.text_out.add(x, h.view(x.shape))
+            x = self.text_out.add(x, h.view(len(x), -1))
         return self.feed(x)
 
     def attend(self, x: Tensor, turn: Tensor, seen: slice | None) -> Tensor:
@@ -239,7 +283,7 @@ class Layer:
             h, keys, values = h.split(1, 1)
             memory.append(keys[:, 0], values[:, 0], seen)
         h = torch.bmm(torch.bmm(h, memory.near_keys).softmax(-1), memory.near_values)
-        return self.out.add(x, h.view(x.shape))
+        return self.out.add(x, h.view(len(x), -1))
 
     def feed(self, x: Tensor) -> Tensor:
         """x: [n, d]. GELU(u) = (t + t erf t) / sqrt 2 with t = u / sqrt 2; both roots are in the matrices."""
@@ -249,22 +293,31 @@ class Layer:
     # ---- all positions at once
 
     def read_all(self, x: Tensor, turns: Tensor, window: int | None, text: TextMemory | None) -> Tensor:
-        """x: [r, g, d], all of it remembered. turns: [g, 3, w / 2]."""
-        rows, length, d = x.shape
-        x = x.flatten(0, 1)
-        h = self.qkv(torch.layer_norm(x, self.norm)).float().view(rows, length, self.heads, 3, -1, 2)
-        h = torch.view_as_real(torch.view_as_complex(h) * turns[:, None]).flatten(-2)
-        query, keys, values = h.permute(3, 0, 2, 1, 4)
+        """x: [r, g, k, d], of each group the first remembered. turns: [g, 3, w / 2]."""
+        rows, length, k, d = x.shape
+        h = torch.layer_norm(x, self.norm)
+        first = self.qkv(h[:, :, 0].flatten(0, 1)).float().view(rows, length, self.heads, 3, -1, 2)
+        query, keys, values = turn_pairs(first, turns[:, None]).permute(3, 0, 2, 1, 4)
+        queries = [query]
+        if k > 1:
+            later = self.query(h[:, :, 1:].flatten(0, 2)).float().view(rows, length, k - 1, self.heads, -1, 2)
+            queries += turn_pairs(later, turns[:, None, None, 0]).permute(2, 0, 3, 1, 4).unbind()
         count = rows * self.heads
         self.memory.keys[:count, :, :length] = keys.transpose(2, 3).flatten(0, 1)
         self.memory.values[:count, :length] = values.flatten(0, 1)
-        x = self.out.add(x, attend_all(query, keys, values, window).transpose(1, 2).reshape(-1, d))
+        answers = torch.stack([attend_all(query, keys, values, window) for query in queries])
+        x = self.out.add(x.flatten(0, 2), rearrange(answers, "k r h g w -> (r g k) (h w)"))
         if text is not None:
             query = self.text_query(torch.layer_norm(x, self.norm)).float()
-            query = query.view(rows, length, self.heads, -1).transpose(1, 2).flatten(0, 1)
+            query = rearrange(query, "(r n) (h w) -> (r h) n w", r=rows, h=self.heads)
             h = torch.bmm(torch.baddbmm(text.bias, query, text.keys).softmax(-1), text.values)
-            x = self.text_out.add(x, h.view(rows, self.heads, length, -1).transpose(1, 2).reshape(-1, d))
-        return self.feed(x).view(rows, length, d)
+            x = self.text_out.add(x, rearrange(h, "(r h) n w -> (r n) (h w)", h=self.heads))
+        return self.feed(x).view(rows, length, k, d)
+
+
+def turn_pairs(x: Tensor, turns: Tensor) -> Tensor:
+    """x [..., w / 2, 2], pairs turned by complex factors [..., w / 2], as [..., w]."""
+    return torch.view_as_real(torch.view_as_complex(x) * turns).flatten(-2)
 
 
 def attend_all(query: Tensor, keys: Tensor, values: Tensor, window: int | None) -> Tensor:
@@ -313,7 +366,7 @@ class Run:
     """
 
     engine: Engine
-    text: list[TextMemory]
+    text: list[TextMemory | None]
     base: tuple[Tensor, ...]
     corners: list[Tensor]
     faces: int
@@ -329,7 +382,7 @@ class Run:
                 layer.memory.select(rows, length)
         heads = self.engine.coarse[0].heads
         places = (rows[:, None] * heads + torch.arange(heads, device=rows.device)).flatten()
-        self.text = [TextMemory(text.keys[places], text.values[places], text.bias[places]) for text in self.text]
+        self.text = [text and TextMemory(text.keys[places], text.values[places], text.bias[places]) for text in self.text]
         self.base = tuple(base[rows] for base in self.base)
         self.corners = [corner[rows] for corner in self.corners]
 
@@ -337,93 +390,126 @@ class Run:
 class Engine:
     """The steps of generation over a transformer's weights, as they are now: training goes on without it.
 
+    tokenizer: the transformer's. weights: by name, as in MeshTransformer.state_dict(), on any device. Raises ValueError if the engine does
+    not know transformers of that configuration, KeyError or ValueError if the weights are not of that configuration.
+
     window: faces that are attended to, the present one included; None for all of them. The time of a face is then bounded, and faces
     further back are forgotten. precision: of the weights, "fp32" or "int8", or "auto" for the faster one: int8 on a CPU that has a kernel
     for it.
     """
 
-    def __init__(self, transformer: MeshTransformer, window: int | None = None, precision: str = "auto") -> None:
-        if reason := self.supports(transformer.config):
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        config: TransformerConfig,
+        weights: Weights,
+        device: torch.device | str = "cpu",
+        window: int | None = None,
+        precision: str = "auto",
+    ) -> None:
+        if reason := self.supports(config):
             raise ValueError(f"the engine cannot run this transformer: {reason}; decode with the transformer itself")
-        self.config = transformer.config
-        self.window = window
-        device = transformer.start_face.device
+        self.vertices_per_face, self.codes_per_vertex = tokenizer.vertices_per_face, tokenizer.codes_per_vertex
+        self.codes_per_face, self.codebook_size = tokenizer.codes_per_face, tokenizer.codebook_size
+        self.max_faces = config.max_seq_len // self.codes_per_face
+        self.device = torch.device(device)
+        self.window = config.local_attn_window_size if window is None else window
         if precision == "auto":
-            precision = "int8" if device.type == "cpu" and int8_pays() else "fp32"
-        self.coarse = [Layer(block, precision) for block in read_stack(transformer.coarse)]
-        self.fine = [Layer(block, precision) for block in read_stack(transformer.fine)]
-        self.coarse_turns, self.fine_turns = (Turns(layers[0].width, device) for layers in (self.coarse, self.fine))
-        self.table = transformer.table().detach().clone()
-        self.start_vertex, self.start_face = transformer.start_vertex.detach(), transformer.start_face.detach()
-        self.places = transformer.slot_embedding.detach().flatten(0, 1)[:, None]  # [v k, 1, d]
-        self.given = transformer.given_embedding.weight.detach()
-        self.text_start = Matrix(transformer.text_start.weight)
-        self.last_vertex = matrix(transformer.last_vertex.weight, precision)
-        self.face_projection = matrix(transformer.face_projection.weight, precision)
-        self.plan = matrix(transformer.plan.weight * transformer.coarse.norm.weight, precision)
-        self.heads = [matrix(head.t() * transformer.fine.norm.weight, precision) for head in transformer.head]
+            precision = "int8" if self.device.type == "cpu" and int8_pays() else "fp32"
+        weights = Reader(weights, self.device)
+        self.coarse = [Layer(block, precision) for block in read_coarse(weights, config)]
+        self.fine = [Layer(block, precision) for block in read_fine(weights, config)]
+        self.coarse_turns, self.fine_turns = (Turns(layers[0].width, self.device) for layers in (self.coarse, self.fine))
+        vectors = F.pad(tokenizer.code_vectors().to(self.device), (0, 0, 0, 2))
+        self.table = weights["code_embedding"] + vectors @ weights["code_projection"]
+        self.start_vertex, self.start_face = weights["start_vertex"], weights["start_faces"][0]
+        self.places = weights["slot_embedding"].flatten(0, 1)[:, None]  # [v k, 1, d]
+        self.given = weights["given_embedding.weight"]
+        self.last_vertex = matrix(weights["last_vertex.weight"], precision)
+        self.text_start = Matrix(weights["text_start.weight"]) if config.condition_on_text else None
+        self.plan = matrix(weights["plan.weight"] * (1 + weights["coarse.attention.final_norm.gamma"]), precision)
+        projection = weights["face_projection.weight"]
+        self.face_projection = matrix(projection, precision)
+        self.heads = [matrix(head.t() * weights["fine.norm.weight"], precision) for head in weights["head"]]
+        dim, d = config.widths
+        fits = projection.shape == (dim, self.vertices_per_face * d) and len(self.heads) == self.codes_per_vertex
+        if not fits or weights.unread():
+            raise ValueError(f"the weights are not those of a transformer of width {dim} with {config.attn_depth} layers")
 
     @staticmethod
     def supports(config: TransformerConfig) -> str | None:
         """None, or why a transformer of this configuration is not for the engine."""
-        changed = [f.name for f in dataclasses.fields(config) if f.name not in KNOWN and getattr(config, f.name) != f.default]
+        plain = TransformerConfig()
+        names = [field.name for field in dataclasses.fields(config)]
+        changed = [name for name in names if name not in KNOWN and getattr(config, name) != getattr(plain, name)]
         return f"it does not know {' and '.join(changed)}" if changed else None
 
     # ---- before the first new face
 
-    def begin(self, text: Text, given: Tensor | None, capacity: int) -> Run:
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int) -> Run:
         """As MeshTransformer.begin: memories for `capacity` faces, filled with the faces `given` [r, n, v k] in one pass.
 
         Ends the run before, whose memories it takes over.
         """
-        rows, corners = len(text.tokens), self.config.vertices_per_face
+        rows = len(text.tokens) if text is not None else 1 if given is None else len(given)
         self.reserve(rows, capacity)
-        kept = [layer.read(text) for layer in self.coarse]
-        ends = text.mask.sum(1) - 1
-        x = self.start_face + self.text_start(text.tokens[torch.arange(rows, device=ends.device), ends])
+        kept, start = self.read(text), self.start(text, rows)
         if given is None or not given.shape[1]:
-            plan = self.read_faces((x + self.given[0])[:, None], kept)[:, -1]
+            plan = self.read_faces((start + self.given[0])[:, None], kept)[:, -1]
             return Run(self, kept, self.base(plan), [self.start_vertex.expand(rows, -1)], faces=1, vertices=0)
-        vertices = self.embed(given)
-        count = given.shape[1]
-        faces = self.face_projection(vertices.view(rows * count, -1)).view(rows, count, -1)
+        vertices, count = self.embed(given).sum(3), given.shape[1]
         ahead = torch.cat([self.given[1].expand(count, -1), self.given[:1]])
-        plan = self.read_faces(torch.cat([x[:, None], faces], 1) + ahead, kept)
-        flat = vertices.flatten(1, 2)
-        before = torch.cat([self.start_vertex.expand(rows, 1, -1), flat[:, :-1]], 1)
-        x = (
-            self.last_vertex(before.flatten(0, 1)).view(vertices.shape)
-            + self.places[:: self.config.codes_per_vertex, 0]
-            + plan[:, :-1, None]
-        )
-        self.read_vertices(x.flatten(1, 2))
-        return Run(self, kept, self.base(plan[:, -1]), [flat[:, -1]], faces=count + 1, vertices=count * corners)
+        plan = self.read_faces(torch.cat([start[:, None], self.join(vertices)], 1) + ahead, kept)
+        x = self.before(vertices) + self.places[:: self.codes_per_vertex, 0] + plan[:, :-1, None]
+        self.read_vertices(x.flatten(1, 2)[:, :, None])
+        return Run(self, kept, self.base(plan[:, -1]), [vertices[:, -1, -1]], faces=count + 1, vertices=count * self.vertices_per_face)
 
     def reserve(self, rows: int, capacity: int) -> None:
         """Room for so many rows of so many faces."""
-        faces, vertices = capacity + 1, (capacity + 1) * self.config.vertices_per_face
+        faces, vertices = capacity + 1, (capacity + 1) * self.vertices_per_face
         for layers, turns, positions in ((self.coarse, self.coarse_turns, faces), (self.fine, self.fine_turns, vertices)):
             turns.reach(positions)
             for layer in layers:
                 layer.memory.reserve(rows, positions)
 
     def embed(self, codes: Tensor) -> Tensor:
-        """Faces of codes [r, n, v k] as vertices [r, n, v, d]."""
-        k = self.config.codes_per_vertex
-        symbols = codes.masked_fill(codes < 0, self.config.codebook_size).unflatten(-1, (-1, k))
-        return torch.stack([self.table[level][symbols[..., level]] for level in range(k)]).sum(0)
+        """Faces of codes [r, n, v k] as embeddings [r, n, v, k, d]."""
+        symbols = to_symbols(codes, self.codes_per_vertex, self.codebook_size)
+        return torch.stack([self.table[level][symbols[..., level]] for level in range(self.codes_per_vertex)], 3)
 
-    def read_faces(self, x: Tensor, text: list[TextMemory]) -> Tensor:
+    def join(self, vertices: Tensor) -> Tensor:
+        """Vertices [r, n, v, d] as faces [r, n, D]."""
+        return self.face_projection(vertices.flatten(0, 1).flatten(1)).unflatten(0, vertices.shape[:2])
+
+    def start(self, text: Text | None, rows: int) -> Tensor:
+        """[r, D] what the coarse stack reads before the first face."""
+        if text is None or self.text_start is None:
+            return self.start_face.expand(rows, -1)
+        return self.start_face + self.text_start(text.pooled())
+
+    def read(self, text: Text | None) -> list[TextMemory | None]:
+        """What each coarse layer keeps of a text."""
+        return [None if text is None else layer.read(text) for layer in self.coarse]
+
+    def read_faces(self, x: Tensor, text: list[TextMemory | None]) -> Tensor:
         """The plans [r, n, d] after the start and faces x [r, n, D]."""
+        x = x[:, :, None]
         for layer, kept in zip(self.coarse, text, strict=True):
             x = layer.read_all(x, self.coarse_turns.table[: x.shape[1]], self.window, kept)
-        return self.plan(torch.layer_norm(x, x.shape[-1:]).flatten(0, 1)).unflatten(0, x.shape[:2])
+        return self.plan(torch.layer_norm(x, x.shape[-1:]).flatten(0, 2)).unflatten(0, x.shape[:2])
 
-    def read_vertices(self, x: Tensor) -> None:
-        """Remember the vertices x [r, g, d]."""
-        window = None if self.window is None else self.window * self.config.vertices_per_face
+    def before(self, vertices: Tensor) -> Tensor:
+        """What the fine stack reads of the vertex before each of the vertices [r, n, v, d]."""
+        flat = vertices.flatten(1, 2)
+        flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
+        return self.last_vertex(flat.flatten(0, 1)).view(vertices.shape)
+
+    def read_vertices(self, x: Tensor) -> Tensor:
+        """[r, g, k, d] the fine stack's answer to the codes x [r, g, k, d] of all vertices, which it remembers."""
+        window = None if self.window is None else self.window * self.vertices_per_face
         for layer in self.fine:
             x = layer.read_all(x, self.fine_turns.table[: x.shape[1]], window, None)
+        return x
 
     def base(self, plan: Tensor) -> tuple[Tensor, ...]:
         """What each of the codes of a face with this plan [r, d] starts from [r, d]."""
@@ -438,8 +524,8 @@ class Engine:
             run.known = self.last_vertex(run.corners[-1])
             run.vertices += 1
             run.turn = self.fine_turns.table[run.vertices - 1]
-            seen = self.seen(run.vertices, self.config.vertices_per_face)
-        x = run.base[vertex * self.config.codes_per_vertex + level] + run.known
+            seen = self.seen(run.vertices, self.vertices_per_face)
+        x = run.base[vertex * self.codes_per_vertex + level] + run.known
         for layer in self.fine:
             x = layer.step(x, run.turn, seen)
         return self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
@@ -453,7 +539,7 @@ class Engine:
         embedding = self.table[level].index_select(0, symbols)
         run.known = run.known + embedding
         run.vertex = run.vertex + embedding if level else embedding
-        if level == self.config.codes_per_vertex - 1:
+        if level == self.codes_per_vertex - 1:
             run.corners.append(run.vertex)
 
     def finish_face(self, run: Run, symbols: Tensor) -> None:
@@ -465,3 +551,21 @@ class Engine:
             x = layer.step(x, turn, seen, text)
         run.base = self.base(self.plan(torch.layer_norm(x, x.shape[-1:])))
         run.corners = run.corners[-1:]
+
+    # ---- a whole mesh at once
+
+    def nats(self, codes: Tensor, text: Text | None, given: Tensor) -> Tensor:
+        """[r, n + 1] as MeshTransformer.nats: what every face and the end cost. Ends the run before."""
+        rows, count = codes.shape[:2]
+        self.reserve(rows, count)
+        embedded = self.embed(codes)
+        vertices = embedded.sum(3)
+        ahead = self.given[(torch.arange(count + 1, device=self.device) < given[:, None]).long()]
+        plan = self.read_faces(torch.cat([self.start(text, rows)[:, None], self.join(vertices)], 1) + ahead, self.read(text))
+        embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
+        x = embedded.cumsum(3) - embedded + self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))[:, :, :, None]
+        x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2))
+        x, wanted = torch.layer_norm(x, x.shape[-1:]), to_targets(codes, self.codes_per_vertex, self.codebook_size).flatten(0, 2)
+        logits = [head(x[:, :, level].flatten(0, 1)).float() for level, head in enumerate(self.heads)]
+        nats = [F.cross_entropy(logit, wanted[:, level], ignore_index=IGNORE, reduction="none") for level, logit in enumerate(logits)]
+        return torch.stack(nats).sum(0).view(rows, count + 1, -1).sum(-1)

@@ -21,12 +21,14 @@ NO_CORNER: Corner = ()  # a triangle's fourth
 class CodeGrammar:
     """What holds for codes of any meaning: only a fourth corner is absent, all of it or nothing, and a mesh ends after a whole face.
 
-    codebook_size, codes_per_vertex: the tokenizer's. given: [faces, codes a face] what the mesh has already.
+    codebook_size, codes_per_vertex, vertices_per_face (3 or 4): the tokenizer's. given: [faces, codes a face] what the mesh has already.
     """
 
-    def __init__(self, codebook_size: int, codes_per_vertex: int, given: IntArray | None = None) -> None:
+    def __init__(
+        self, codebook_size: int, codes_per_vertex: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE
+    ) -> None:
         self.absent, self.end = codebook_size, codebook_size + 1
-        self.codes_per_vertex = codes_per_vertex
+        self.codes_per_vertex, self.vertices_per_face = codes_per_vertex, vertices_per_face
         self.face: list[int] = []
         self.previous: list[int] = []  # the last whole face
         self.begun = given is not None and len(given) > 0
@@ -35,11 +37,11 @@ class CodeGrammar:
     def allowed(self) -> NDArray[np.bool_]:
         """[codebook_size + 2] the codes that may be pushed."""
         vertex, level = divmod(len(self.face), self.codes_per_vertex)
-        last = vertex == VERTICES_PER_FACE - 1
+        fourth = vertex == 3
         mask = np.ones(self.end + 1, bool)
         mask[self.end] = not self.face and self.begun
-        mask[self.absent] = last and (level == 0 or self.face[-1] == ABSENT)
-        if last and level > 0 and self.face[-1] == ABSENT:
+        mask[self.absent] = fourth and (level == 0 or self.face[-1] == ABSENT)
+        if fourth and level > 0 and self.face[-1] == ABSENT:
             mask[: self.absent] = False
         return mask
 
@@ -49,31 +51,21 @@ class CodeGrammar:
             self.ended = True
             return
         self.face.append(ABSENT if code == self.absent else code)
-        if len(self.face) == VERTICES_PER_FACE * self.codes_per_vertex:
+        if len(self.face) == self.vertices_per_face * self.codes_per_vertex:
             self.previous, self.face, self.begun = self.face, [], True
-
-
-class TriangleGrammar(CodeGrammar):
-    """The same for a tokenizer that knows triangles only: every fourth corner is absent."""
-
-    def allowed(self) -> NDArray[np.bool_]:
-        mask = super().allowed()
-        if len(self.face) >= (VERTICES_PER_FACE - 1) * self.codes_per_vertex:
-            mask[: self.absent] = False
-        return mask
 
 
 class CoordinateGrammar(CodeGrammar):
     """What holds for grid coordinates z, y, x beside: no face repeats a corner or another face, and faces come in canonical order.
 
     New faces are in order among themselves, and repeat none of those given. A code costs the same however many faces there are: what
-    would make a face that has been out of three corners is looked up.
+    would make a face that has been out of all corners but the last is looked up.
     """
 
-    def __init__(self, codebook_size: int, given: IntArray | None = None) -> None:
-        super().__init__(codebook_size, 3, given)
+    def __init__(self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE) -> None:
+        super().__init__(codebook_size, 3, given, vertices_per_face)
         self.tied = False  # whether the face so far is the face before it
-        self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by three corners, the fourth ones of the faces that have them
+        self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by all corners but one, the missing ones of faces that have them
         for face in given.tolist() if given is not None else []:
             self.remember(face)
 
@@ -104,8 +96,8 @@ class CoordinateGrammar(CodeGrammar):
         for at in range(0, 3 * vertex, 3):
             if face[at] == started[0] and face[at + 1] == started[1]:
                 mask[face[at + 2]] = False
-        if vertex == 3:
-            for corner in self.completions.get(corners(face[:9]), ()):
+        if vertex == self.vertices_per_face - 1:
+            for corner in self.completions.get(corners(face[: 3 * vertex]), ()):
                 if corner[:2] == started:
                     mask[corner[2]] = False
 
@@ -123,9 +115,9 @@ class CoordinateGrammar(CodeGrammar):
     def remember(self, face: list[int]) -> None:
         """Note a face that may not come again."""
         whole = corners(face)
-        if len(whole) == 3:
+        if len(whole) == self.vertices_per_face - 1:
             self.completions.setdefault(whole, []).append(NO_CORNER)
-        elif len(whole) == 4:
+        elif len(whole) == self.vertices_per_face:
             for corner in whole:
                 self.completions.setdefault(whole - {corner}, []).append(corner)
 

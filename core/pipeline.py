@@ -9,29 +9,31 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.checkpoint import bad_checkpoint, read_config, read_weights
-from core.conditioning import Text, TextTower, tokenize
-from core.decoding import Row, Sampling, Stepper, decode
+from core.conditioning import Text, TextConditioner
+from core.decoding import Row, Sampling, decode
 from core.engine import Engine
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, Frame, Mesh, quantise
-from core.model import ModelConfig
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
-from core.transformer import MeshTransformer
+from core.transformer_config import TransformerConfig
+
+if TYPE_CHECKING:
+    from core.transformer import MeshTransformer
 
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
-FACTS = ("name", "tokenizer", "levels", "domain", "nouns")  # what config.json must say beside the sizes
+FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
 ATTEMPTS = 4  # samples drawn for a variant before the best of them is taken as it is
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
@@ -71,67 +73,61 @@ class MeshGPT:
     """A checkpoint, ready to make meshes. Load one with `from_pretrained`."""
 
     def __init__(
-        self, transformer: MeshTransformer, tokenizer: Tokenizer, text_weights: dict[str, Tensor], facts: dict[str, Any]
+        self, tokenizer: Tokenizer, config: TransformerConfig, weights: dict[str, Tensor], facts: dict[str, Any], device: str
     ) -> None:
-        self.transformer = transformer
         self.tokenizer = tokenizer
+        self.config = config
+        self.weights = weights
         self.facts = facts
-        self.text_weights = text_weights
+        self.device = torch.device(device)
+        self.stepper = self.make_stepper()
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "auto") -> MeshGPT:
-        """The checkpoint in a folder, on a device: "cpu", "cuda", "mps", or "auto" for the best there is.
+        """The checkpoint of a MeshTransformer in a folder, on a device: "cpu", "cuda", "mps", or "auto" for the best there is.
 
         Raises MeshGPTError: bad_checkpoint if the folder is missing or damaged, bad_device if there is no such device.
         """
         folder = Path(folder)
-        place = pick_device(device)
+        device = pick_device(device)
         facts = read_config(folder, FACTS)
-        try:
-            config = ModelConfig.read(facts)
-        except (KeyError, TypeError) as error:
-            raise bad_checkpoint(f"{folder / 'config.json'} is damaged ({error})", "copy or download the model again") from error
         weights = read_weights(folder, facts["shards"])
-        parts: dict[str, dict[str, Tensor]] = {"text": {}, "transformer": {}, "tokenizer": {}}
-        for name, weight in weights.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = weight
-        tokenizer = make_tokenizer(facts["tokenizer"], facts["levels"], parts["tokenizer"])
-        transformer = MeshTransformer(config.transformer, tokenizer.code_vectors())
+        tokenizer = make_tokenizer(facts["tokenizer"])
         try:
-            transformer.load_state_dict(parts["transformer"])
-        except RuntimeError as error:
-            raise MeshGPTError(
-                f"the weights in {folder} do not fit its config.json", hint="copy or download the model again", code="bad_checkpoint"
-            ) from error
-        facts["text_config"] = config.text
-        return cls(transformer.to(place).eval(), tokenizer, parts["text"], facts)
+            if isinstance(tokenizer, torch.nn.Module):
+                of_tokenizer = {name: weight for name, weight in weights.items() if name.startswith("tokenizer.")}
+                tokenizer.load_state_dict({name.removeprefix("tokenizer."): weight for name, weight in of_tokenizer.items()})
+                tokenizer.eval()
+            return cls(tokenizer, TransformerConfig(**facts["config"]), weights, facts, device)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise bad_checkpoint(f"the weights in {folder} do not fit its config.json", "copy or download the model again") from error
 
-    @property
-    def device(self) -> torch.device:
-        return self.transformer.start_face.device
+    def make_stepper(self) -> Engine | MeshTransformer:
+        """What generates: the engine, or the transformer itself where the engine does not know its kind."""
+        if Engine.supports(self.config) is None:
+            return Engine(self.tokenizer, self.config, self.weights, self.device)
+        from core.transformer import MeshTransformer  # needs packages that the engine does without
+
+        transformer = MeshTransformer(self.tokenizer, self.config)
+        transformer.load_state_dict(self.weights)
+        return transformer.to(self.device).eval()
 
     @cached_property
-    def text_tower(self) -> TextTower:
+    def text_conditioner(self) -> TextConditioner:
         """Built on first use: the import behind it takes seconds."""
-        tower = TextTower(self.facts["text_config"])
-        tower.load_state_dict(self.text_weights)
-        return tower.to(self.device).eval()
-
-    @cached_property
-    def stepper(self) -> Stepper:
-        """What generates: the engine, where it knows the transformer's kind."""
-        return self.transformer if Engine.supports(self.transformer.config) else Engine(self.transformer)
+        conditioner = TextConditioner(self.config.text_condition_model_types, self.config.text_condition_model_kwargs)
+        prefix = "text."
+        conditioner.load_state_dict({name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)})
+        return conditioner.to(self.device).eval()
 
     def info(self) -> dict[str, Any]:
         """What the model is, in plain values."""
-        parameters = sum(p.numel() for p in self.transformer.parameters()) + sum(w.numel() for w in self.text_weights.values())
         return {
             "name": self.facts["name"],
-            "parameters": parameters,
+            "parameters": sum(weight.numel() for weight in self.weights.values()),
             "tokenizer": type(self.tokenizer).__name__,
-            "levels": self.facts["levels"],
-            "max_faces": self.transformer.config.max_faces,
+            "levels": self.tokenizer.levels,
+            "max_faces": self.stepper.max_faces,
             "domain": self.facts["domain"],
             "sampling": asdict(Sampling(**self.facts.get("sampling", {}))),
             "device": str(self.device),
@@ -201,7 +197,7 @@ class MeshGPT:
 
             finished = decode(
                 self.stepper,
-                repeat_rows(text, 1),
+                text,
                 [draft.row for draft in pending],
                 sampling,
                 given=prefix.codes if prefix else None,
@@ -228,11 +224,12 @@ class MeshGPT:
         defaults = Sampling(**self.facts.get("sampling", {}))
         temperature = defaults.temperature if request.temperature is None else request.temperature
         scale = defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
-        return Sampling(temperature, defaults.min_p, scale if request.text.strip() else 1.0)
+        guided = self.config.condition_on_text and request.text.strip()
+        return replace(defaults, temperature=temperature, guidance_scale=scale if guided else 1.0)
 
     def room(self, request: Request, prefix: Prefix | None) -> int:
         """How many new faces there may be."""
-        context, taken = self.transformer.config.max_faces, len(prefix.codes) if prefix else 0
+        context, taken = self.stepper.max_faces, len(prefix.codes) if prefix else 0
         wanted = context if request.max_faces is None else request.max_faces
         if wanted > context:
             raise MeshGPTError(
@@ -253,10 +250,11 @@ class MeshGPT:
         return Row(grammar, np.random.default_rng((request.seed, variant, attempt)), [])
 
     @torch.inference_mode()
-    def read(self, text: str, guided: bool) -> list[Text]:
-        """The text as the transformer reads it; with guidance also no text."""
-        texts = [text.strip(), ""] if guided else [text.strip()]
-        return [self.text_tower(tokenize([t], self.text_tower.config.context).to(self.device)) for t in texts]
+    def read(self, text: str, guided: bool) -> Text | None:
+        """The text as the transformer reads it, and with guidance below it no text; None for a model without text."""
+        if not self.config.condition_on_text:
+            return None
+        return Text.stack([self.text_conditioner([prompt]) for prompt in ([text, ""] if guided else [text])])
 
     def coordinates(self, faces: list[list[int]], prefix: Prefix | None) -> FloatArray:
         """[n, 4, 3] where faces of codes stand: in the unit box, or in the coordinates of the mesh that is being completed."""
@@ -317,15 +315,16 @@ class MeshGPT:
         assert request.mesh is not None
         prefixes = [Prefix(self.tokenizer, request.mesh, frame) for frame in placements(request.mesh.frame())]
         largest = max(len(prefix.codes) for prefix in prefixes)
-        if largest >= self.transformer.config.max_faces:
+        if largest >= self.stepper.max_faces:
             self.room(request, prefixes[0])
         codes = np.full((len(prefixes), largest, self.tokenizer.codes_per_face), -1, np.int64)
         for row, prefix in enumerate(prefixes):
             codes[row, : len(prefix.codes)] = prefix.codes
         with torch.inference_mode():
             counts = torch.tensor([len(prefix.codes) for prefix in prefixes], device=self.device)
-            text = repeat_rows(self.read(request.text, guided=False), len(prefixes))
-            nats = self.transformer(torch.from_numpy(codes).to(self.device), text, counts)
+            text = self.read(request.text, guided=False)
+            text = text and text.select(torch.zeros(len(prefixes), dtype=torch.long, device=self.device))
+            nats = self.stepper.nats(torch.from_numpy(codes).to(self.device), text, counts)
             nats = nats.masked_fill(torch.arange(largest + 1, device=self.device) >= counts[:, None], 0).sum(1) / counts
         return prefixes[int(nats.argmin())]
 
@@ -356,19 +355,11 @@ def ignore(variant: int, start: int, coordinates: FloatArray) -> None:
     """An on_faces for those who do not watch."""
 
 
-def repeat_rows(texts: list[Text], rows: int) -> Text:
-    """Texts of one row each, each repeated, one behind the other, padded to the same length."""
-    longest = max(text.tokens.shape[1] for text in texts)
-    tokens = [torch.nn.functional.pad(t.tokens, (0, 0, 0, longest - t.tokens.shape[1])).expand(rows, -1, -1) for t in texts]
-    masks = [torch.nn.functional.pad(t.mask, (0, longest - t.mask.shape[1])).expand(rows, -1) for t in texts]
-    return Text(torch.cat(tokens), torch.cat(masks))
-
-
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str) -> str:
     """Raises MeshGPTError (bad_device) for a device that is not there."""
     there = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
     if name == "auto":
-        return torch.device(there[-1])
+        return there[-1]
     if name.split(":")[0] not in there:
         raise MeshGPTError(f"there is no device {name!r} here", hint=f"use auto or {' or '.join(there)}", code="bad_device")
-    return torch.device(name)
+    return name

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, Protocol
 
 from torch import Tensor
 
+from core.checkpoint import bad_checkpoint
 from core.discretizer import MeshDiscretizer
-from core.errors import MeshGPTError
 from core.grammar import CodeGrammar
 from core.mesh import FloatArray, Frame, IntArray, Mesh
 
 
 class Tokenizer(Protocol):
-    """Faces of four corners, each of `codes_per_vertex` codes in 0..codebook_size-1; every code of an absent corner is -1."""
+    """Faces of v corners, each of k codes in 0..codebook_size-1; every code of an absent corner is -1."""
+
+    @property
+    def vertices_per_face(self) -> int:
+        """v: 3, or 4 where quads are known, and a triangle is a quad whose last corner is absent."""
 
     @property
     def codes_per_vertex(self) -> int:
@@ -21,7 +26,7 @@ class Tokenizer(Protocol):
 
     @property
     def codes_per_face(self) -> int:
-        """4 k."""
+        """v k."""
 
     @property
     def codebook_size(self) -> int:
@@ -32,34 +37,40 @@ class Tokenizer(Protocol):
         """Grid points along an axis of the unit box."""
 
     def encode(self, mesh: Mesh, frame: Frame | None = None) -> IntArray:
-        """[faces, 4 k] the canonical form of a mesh as codes. frame: as in Mesh.canonical."""
+        """[faces, v k] the canonical form of a mesh as codes. frame: as in Mesh.canonical."""
 
     def decode(self, codes: IntArray) -> FloatArray:
-        """[faces, 4, 3] coordinates in the unit box, NaN for an absent corner."""
+        """[faces, v, 3] coordinates in the unit box, NaN for an absent corner."""
+
+    def tokenize(self, vertices: Tensor, faces: Tensor, face_edges: Tensor | None = None) -> Tensor:
+        """[b, n v, k] codes of a batch of meshes, padded with -1."""
 
     def code_vectors(self) -> Tensor:
         """[k, codebook_size, width] what each code means."""
 
     def grammar(self, given: IntArray | None = None) -> CodeGrammar:
-        """The rules for the next code after the faces `given` [faces, 4 k]."""
+        """The rules for the next code after the faces `given` [faces, v k]."""
 
 
-def make_tokenizer(kind: str | dict[str, Any], levels: int, weights: dict[str, Tensor]) -> Tokenizer:
-    """The tokenizer of a checkpoint. kind: "discretizer", or the fields of an AutoencoderConfig, which `weights` fit.
+def describe_tokenizer(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Plain values from which `make_tokenizer` makes the same, without its weights."""
+    if isinstance(tokenizer, MeshDiscretizer):
+        return {"model": "MeshDiscretizer", "levels": tokenizer.levels, "quads": tokenizer.vertices_per_face == 4}
+    learned: Any = tokenizer
+    return {"model": "MeshAutoencoder", **asdict(learned.config)}
 
-    Raises MeshGPTError (bad_checkpoint) if it is of another kind or the weights do not fit.
-    """
-    if kind == "discretizer":
-        return MeshDiscretizer(levels)
-    from core.autoencoder import AutoencoderConfig, MeshAutoencoder  # needs packages that the discretizer does without
 
+def make_tokenizer(facts: dict[str, Any]) -> Tokenizer:
+    """The tokenizer that `describe_tokenizer` described. Raises MeshGPTError (bad_checkpoint) if it is of no kind that is known here."""
+    options = dict(facts)
+    kind = options.pop("model", None)
     try:
-        autoencoder = MeshAutoencoder(AutoencoderConfig(**kind))  # type: ignore[arg-type]
-        autoencoder.load_state_dict(weights)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise MeshGPTError(
-            "the checkpoint's tokenizer is of a kind that is not known here, or its weights do not fit",
-            hint="copy or download the model again",
-            code="bad_checkpoint",
-        ) from error
-    return autoencoder.eval()
+        if kind == "MeshDiscretizer":
+            return MeshDiscretizer(**options)
+        if kind == "MeshAutoencoder":
+            from core.autoencoder import MeshAutoencoder  # needs packages that the discretizer does without
+
+            return MeshAutoencoder(**options)
+    except (TypeError, ValueError) as error:
+        raise bad_checkpoint(f"the checkpoint's tokenizer cannot be made ({error})", "copy or download the model again") from error
+    raise bad_checkpoint(f"the checkpoint's tokenizer is a {kind}, which is not known here", "use the version it was made with")

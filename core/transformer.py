@@ -1,388 +1,400 @@
 """MeshTransformer: the distribution of the next face code, given the text and all codes before it.
 
-Two stacks, as in the decoder of MeshGPT's public reimplementations. The coarse one takes a step a face, reads the text and plans.
-The fine one takes a step a code: it starts each face from the coarse state and looks back at every vertex so far, which is how the
-corners of neighbouring faces come out equal. Vertices are remembered whole, so its memory has one entry a vertex, not one a code.
+Two stacks, as in the decoder of MeshGPT's public reimplementations. The coarse one takes a step a face, reads the text and plans. The fine
+one takes a step a code: it starts each face from the coarse state and looks back at every vertex so far, or only at its own face.
 
-Letters: b batch, n faces, v vertices of a face, k codes of a vertex, g = n v vertices in sequence, d width, h heads.
+Letters: b batch, n faces, v vertices of a face, k codes of a vertex, s start tokens, d width, h heads, t text tokens.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange, repeat
+from einops import rearrange
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from core.conditioning import Text
+from core.conditioning import FiLM, Text, TextConditioner
+from core.discretizer import MeshDiscretizer
+from core.geometry import face_geometry
+from core.pretrained import Pretrained, configure
+from core.stacks import CoarseMemory, CoarseStack, FaceStack
+from core.symbols import IGNORE, to_symbols, to_targets
+from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
+from core.transformer_config import TransformerConfig
+from core.vertex_stack import VertexStack
 
-IGNORE = -100
-
-
-@dataclass(frozen=True)
-class TransformerConfig:
-    """Sizes of a MeshTransformer.
-
-    codes_per_vertex, codebook_size, code_width: the tokenizer's; code_width is that of its code vectors.
-    dim, depth, heads: the coarse stack. fine_dim, fine_depth, fine_heads: the fine stack. text_width: of a text token.
-    max_faces: the longest mesh, in faces.
-    """
-
-    codes_per_vertex: int
-    codebook_size: int
-    code_width: int
-    dim: int = 256
-    depth: int = 6
-    heads: int = 4
-    fine_dim: int = 192
-    fine_depth: int = 2
-    fine_heads: int = 3
-    text_width: int = 128
-    max_faces: int = 256
-    vertices_per_face: int = 4
-
-    @property
-    def codes_per_face(self) -> int:
-        return self.vertices_per_face * self.codes_per_vertex
-
-    @property
-    def vocabulary(self) -> int:
-        """The codebook, then `absent` (a triangle's fourth corner), then `end` (only as the first code of a face)."""
-        return self.codebook_size + 2
-
-
-class Memory:
-    """Keys and values of one attention layer [b, h, length, d / h], in room set aside once for `capacity` of them."""
-
-    def __init__(self, batch: int, heads: int, capacity: int, width: int, device: torch.device) -> None:
-        self.keys = torch.empty(batch, heads, capacity, width, device=device)
-        self.values = torch.empty_like(self.keys)
-        self.length = 0
-
-    def append(self, keys: Tensor, values: Tensor) -> None:
-        end = self.length + keys.shape[2]
-        self.keys[:, :, self.length : end] = keys
-        self.values[:, :, self.length : end] = values
-        self.length = end
-
-    def read(self) -> tuple[Tensor, Tensor]:
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
-    def select(self, rows: Tensor) -> None:
-        """Keep these rows of the batch."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
-
-
-TextMemory = tuple[Tensor, Tensor, Tensor]  # keys and values [b, h, t, d / h], mask [b, 1, 1, t]
-
-
-Angles = tuple[Tensor, Tensor]  # cosines and signed sines [g, d / h]
-
-
-class Rotary(nn.Module):
-    """Rotary position embedding (Su et al. 2021): angles for `positions` places and heads of width `width`."""
-
-    def __init__(self, width: int, positions: int) -> None:
-        super().__init__()
-        frequency = 10000.0 ** (-torch.arange(0, width, 2) / width)
-        angle = torch.arange(positions)[:, None] * frequency
-        self.cos: Tensor
-        self.sin: Tensor
-        self.register_buffer("cos", torch.cat([angle.cos(), angle.cos()], 1), persistent=False)
-        self.register_buffer("sin", torch.cat([-angle.sin(), angle.sin()], 1), persistent=False)
-
-    def forward(self, start: int, count: int) -> Angles:
-        """Those of `count` positions from `start` on."""
-        return self.cos[start : start + count], self.sin[start : start + count]
-
-
-def rotate(x: Tensor, angles: Angles) -> Tensor:
-    """x: [..., g, d / h]."""
-    cos, sin = angles
-    return x * cos.to(x.dtype) + x.roll(x.shape[-1] // 2, -1) * sin.to(x.dtype)
-
-
-class SelfAttention(nn.Module):
-    """Causal attention among groups of positions [b, g, k, d], in which only the first position of a group is remembered.
-
-    In the coarse stack a group is one face. In the fine stack it is a vertex: the first of its positions knows the whole vertex before
-    it, the others know part of their own.
-    """
-
-    def __init__(self, dim: int, heads: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key_value = nn.Linear(dim, 2 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
-
-    def forward(self, x: Tensor, angles: Angles, memory: Memory | None) -> Tensor:
-        """All groups at once; a memory, empty so far, takes what is remembered of them."""
-        k = x.shape[2]
-        query = rotate(rearrange(self.query(x), "b g k (h d) -> (b k) h g d", h=self.heads), angles)
-        keys, values = rearrange(self.key_value(x[:, :, 0]), "b g (two h d) -> two b h g d", two=2, h=self.heads)
-        keys = rotate(keys, angles)
-        if memory is not None:
-            memory.append(keys, values)
-        keys, values = (repeat(t, "b h g d -> (b k) h g d", k=k) for t in (keys, values))
-        out = F.scaled_dot_product_attention(query, keys, values, is_causal=True)
-        return self.out(rearrange(out, "(b k) h g d -> b g k (h d)", k=k))
-
-    def step(self, x: Tensor, angles: Angles, memory: Memory, remember: bool) -> Tensor:
-        """One position [b, d] of the group at hand; remember: whether it is the group's first."""
-        shape = len(x), self.heads, 1, -1
-        query = rotate(self.query(x).view(shape), angles)
-        if remember:
-            keys, values = self.key_value(x).chunk(2, -1)
-            memory.append(rotate(keys.view(shape), angles), values.view(shape))
-        return self.out(F.scaled_dot_product_attention(query, *memory.read()).view(x.shape))
-
-
-class CrossAttention(nn.Module):
-    """Attention from faces [b, n, d] to text tokens."""
-
-    def __init__(self, dim: int, heads: int, text_width: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(dim, dim, bias=False)
-        self.key_value = nn.Linear(text_width, 2 * dim, bias=False)
-        self.out = nn.Linear(dim, dim, bias=False)
-
-    def project(self, text: Text) -> TextMemory:
-        """Of a text: worked out once, used at every step."""
-        keys, values = rearrange(self.key_value(text.tokens), "b t (two h d) -> two b h t d", two=2, h=self.heads)
-        return keys, values, rearrange(text.mask, "b t -> b 1 1 t")
-
-    def forward(self, x: Tensor, text: TextMemory) -> Tensor:
-        keys, values, mask = text
-        query = self.query(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        out = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        return self.out(out.transpose(1, 2).flatten(2))
-
-
-class Block(nn.Module):
-    """Pre-normalised self-attention, text if there is any, feed-forward. `step` is `forward` for one position [b, d]."""
-
-    def __init__(self, dim: int, heads: int, text_width: int | None = None) -> None:
-        super().__init__()
-        self.attention_norm, self.feed_norm = nn.LayerNorm(dim, bias=False), nn.LayerNorm(dim, bias=False)
-        self.attention = SelfAttention(dim, heads)
-        if text_width is not None:
-            self.text_norm = nn.LayerNorm(dim, bias=False)
-            self.text = CrossAttention(dim, heads, text_width)
-        self.feed = nn.Sequential(nn.Linear(dim, 4 * dim, bias=False), nn.GELU(), nn.Linear(4 * dim, dim, bias=False))
-
-    def forward(self, x: Tensor, angles: Angles, memory: Memory | None, text: TextMemory | None) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), angles, memory)
-        if text is not None:
-            x = x + self.text(self.text_norm(x.squeeze(2)), text).unsqueeze(2)
-        return x + self.feed(self.feed_norm(x))
-
-    def step(self, x: Tensor, angles: Angles, memory: Memory, text: TextMemory | None, remember: bool) -> Tensor:
-        x = x + self.attention.step(self.attention_norm(x), angles, memory, remember)
-        if text is not None:
-            x = x + self.text(self.text_norm(x).unsqueeze(1), text).squeeze(1)
-        return x + self.feed(self.feed_norm(x))
-
-
-class Stack(nn.Module):
-    """Blocks one after the other for up to `positions` groups, and a last normalisation."""
-
-    def __init__(self, dim: int, depth: int, heads: int, positions: int, text_width: int | None = None) -> None:
-        super().__init__()
-        self.rotary = Rotary(dim // heads, positions)
-        self.blocks: list[Block] = nn.ModuleList(Block(dim, heads, text_width) for _ in range(depth))  # type: ignore[assignment]
-        self.norm = nn.LayerNorm(dim, bias=False)
-
-    def read(self, text: Text) -> list[TextMemory]:
-        """What each block keeps of a text."""
-        return [block.text.project(text) for block in self.blocks]
-
-    def memories(self, batch: int, capacity: int, device: torch.device) -> list[Memory]:
-        """Empty memories for each block."""
-        attention = self.blocks[0].attention
-        width = attention.query.out_features // attention.heads
-        return [Memory(batch, attention.heads, capacity, width, device) for _ in self.blocks]
-
-    def forward(self, x: Tensor, memories: list[Memory] | None = None, text: list[TextMemory] | None = None) -> Tensor:
-        """All groups [b, g, k, d] at once; memories, empty so far, take what is remembered of them."""
-        angles = self.rotary(0, x.shape[1])
-        for i, block in enumerate(self.blocks):
-            x = block(x, angles, memories[i] if memories else None, text[i] if text else None)
-        return self.norm(x)
-
-    def step(self, x: Tensor, memories: list[Memory], text: list[TextMemory] | None = None, remember: bool = True) -> Tensor:
-        """One position [b, d], the first of the next group or, if it is not to be remembered, a later one of the group at hand."""
-        angles = self.rotary(memories[0].length - (not remember), 1)
-        for i, block in enumerate(self.blocks):
-            x = block.step(x, angles, memories[i], text[i] if text else None, remember)
-        return self.norm(x)
+LOGITS_AT_ONCE = 1 << 24  # of a batch with more, the loss is worked out in parts, each again on the way back
 
 
 @dataclass
 class DecodeState:
     """What generation carries from step to step.
 
-    coarse, fine: the memories of both stacks. text: what the coarse one keeps of the text. table: embeddings [k, vocabulary, d].
+    coarse, fine: the memories of both stacks. text: what is said, if anything. table: embeddings [k, vocabulary, d].
     last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. plan: for the face at hand [b, d].
-    ground: what all codes of this vertex start from [b, d].
+    ground: what all codes of this vertex start from [b, d]. centres: of the start tokens and the faces so far [b, s + n, 3], NaN for the
+    former; only with face_distance_bias.
     """
 
-    coarse: list[Memory]
-    fine: list[Memory]
-    text: list[TextMemory]
+    coarse: CoarseMemory
+    fine: Any  # FaceMemory or VertexMemory, as the fine stack is
+    text: Text | None
     table: Tensor
     last_vertex: Tensor
     partial: Tensor = field(init=False)
     plan: Tensor = field(init=False)
     ground: Tensor = field(init=False)
+    centres: Tensor | None = None
 
     def select(self, rows: Tensor) -> None:
         """Keep these rows of the batch."""
-        for memory in self.coarse + self.fine:
-            memory.select(rows)
-        self.text = [(keys[rows], values[rows], mask[rows]) for keys, values, mask in self.text]
+        self.coarse.select(rows)
+        self.fine.select(rows)
+        self.text = self.text.select(rows) if self.text else None
+        self.centres = None if self.centres is None else self.centres[rows]
         self.last_vertex, self.plan = self.last_vertex[rows], self.plan[rows]
 
 
-class MeshTransformer(nn.Module):
+class MeshTransformer(Pretrained, nn.Module):
     """Coarse over faces, fine over codes.
 
-    code_vectors: [k, codebook_size, code_width] from the tokenizer; they enter through a linear layer, beside a learned embedding.
+    tokenizer: what the codes mean; a MeshAutoencoder or a MeshDiscretizer. It is not trained.
+    config, options: a TransformerConfig, or its fields. Raises ValueError if they do not fit each other or the tokenizer.
     """
 
-    def __init__(self, config: TransformerConfig, code_vectors: Tensor) -> None:
+    config: TransformerConfig
+
+    def __init__(self, tokenizer: Tokenizer, config: TransformerConfig | None = None, **options: Any) -> None:
         super().__init__()
-        self.config = config
-        c, d = config, config.fine_dim
-        self.code_vectors: Tensor
-        self.register_buffer("code_vectors", F.pad(code_vectors.clone(), (0, 0, 0, 2)), persistent=False)
-        self.code_embedding = nn.Parameter(torch.randn(c.codes_per_vertex, c.vocabulary, d) * 0.2)
-        self.code_projection = nn.Parameter(torch.randn(c.codes_per_vertex, c.code_width, d) * 0.1)
+        self.config = c = configure(TransformerConfig, config, options)
+        check_tokenizer(c, tokenizer)
+        self.tokenizer = tokenizer.requires_grad_(False).eval() if isinstance(tokenizer, nn.Module) else tokenizer
+        self.vertices_per_face, self.codes_per_vertex = v, k = tokenizer.vertices_per_face, tokenizer.codes_per_vertex
+        self.codebook_size = tokenizer.codebook_size
+        self.vocabulary = self.codebook_size + 2
+        self.max_faces = c.max_seq_len // self.codes_per_face
+        self.num_sos_tokens = c.num_sos_tokens or 1
+        dim, d = c.widths
+
+        self.text = TextConditioner(c.text_condition_model_types, c.text_condition_model_kwargs) if c.condition_on_text else None
+        text_width = self.text.width if self.text else None
+        self.code_embedding = nn.Parameter(torch.randn(k, self.vocabulary, d) * 0.2)
+        self.code_projection = nn.Parameter(torch.randn(k, tokenizer.code_vectors().shape[-1], d) * 0.1)
         self.start_vertex = nn.Parameter(torch.randn(d) * 0.2)
-        self.slot_embedding = nn.Parameter(torch.randn(c.vertices_per_face, c.codes_per_vertex, d) * 0.2)
+        self.slot_embedding = nn.Parameter(torch.randn(v, k, d) * 0.2)
         self.last_vertex = nn.Linear(d, d, bias=False)
-        self.plan = nn.Linear(c.dim, d, bias=False)
+        self.plan = nn.Linear(dim, d, bias=False)
 
-        self.face_projection = nn.Linear(c.vertices_per_face * d, c.dim, bias=False)
-        self.start_face = nn.Parameter(torch.randn(c.dim) * 0.5)
-        self.given_embedding = nn.Embedding(2, c.dim)
-        self.text_start = nn.Linear(c.text_width, c.dim, bias=False)
+        self.face_projection = nn.Linear(v * d, dim, bias=False)
+        self.start_faces = nn.Parameter(torch.randn(self.num_sos_tokens, dim) * 0.5)
+        self.given_embedding = nn.Embedding(2, dim)
+        if text_width is not None:
+            self.text_start = nn.Linear(text_width, dim, bias=False)
+        if c.text_cond_with_film and self.text is not None:
+            self.coarse_film, self.fine_film = FiLM(self.text.width, dim), FiLM(self.text.width, d)
+        if c.face_geometry:
+            self.geometry = nn.Linear(3 + 1 + v, dim, bias=False)
+        if c.face_distance_bias:
+            self.distance = nn.Sequential(nn.Linear(4, 32), nn.SiLU(), nn.Linear(32, c.attn_heads))
 
-        self.coarse = Stack(c.dim, c.depth, c.heads, c.max_faces + 1, c.text_width)
-        self.fine = Stack(d, c.fine_depth, c.fine_heads, (c.max_faces + 1) * c.vertices_per_face)
-        self.head = nn.Parameter(torch.zeros(c.codes_per_vertex, d, c.vocabulary))
-        for name, parameter in self.named_parameters():
-            if name.endswith(("attention.out.weight", "text.out.weight", "feed.2.weight")):
+        layers = {"attn_flash": c.flash_attn, "attn_dropout": c.dropout, "ff_dropout": c.dropout}
+        memory_tokens = {"cross_attn_num_mem_kv": c.cross_attn_num_mem_kv} if c.cross_attn_num_mem_kv else {}
+        self.coarse = CoarseStack(
+            dim,
+            c.attn_depth,
+            c.attn_heads,
+            c.attn_dim_head,
+            text_width=text_width,
+            before=c.coarse_pre_gateloop_depth,
+            after=c.coarse_post_gateloop_depth,
+            adaptive=c.coarse_adaptive_rmsnorm,
+            reversible=c.reversible,
+            window=c.local_attn_window_size,
+            options={**layers, **memory_tokens, **c.attn_kwargs},
+        )
+        sizes = d, c.fine_attn_depth, c.fine_attn_heads, c.fine_attn_dim_head
+        fine: dict[str, Any] = {"before": c.fine_pre_gateloop_depth, "text_width": text_width if c.fine_cross_attend_text else None}
+        window = None if c.local_attn_window_size is None else c.local_attn_window_size * v
+        self.fine: FaceStack | VertexStack = (
+            FaceStack(*sizes, **fine, options=layers)
+            if c.fine_reach == "face"
+            else VertexStack(*sizes, **fine, positions=(self.max_faces + 1) * v, window=window, dropout=c.dropout)
+        )
+        self.head = nn.Parameter(torch.zeros(k, d, self.vocabulary))
+        for name, parameter in self.fine.named_parameters():
+            if name.endswith(("attention.out.weight", "text.out.weight", "feed.3.weight")):
                 nn.init.zeros_(parameter)
+
+    def train(self, mode: bool = True) -> Self:
+        """As nn.Module.train; the tokenizer stays as it is."""
+        super().train(mode)
+        if isinstance(self.tokenizer, nn.Module):
+            self.tokenizer.eval()
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"tokenizer": describe_tokenizer(self.tokenizer)}
+
+    @classmethod
+    def build(cls, facts: dict[str, Any]) -> Self:
+        return cls(make_tokenizer(facts["tokenizer"]), **facts["config"])
+
+    @property
+    def codes_per_face(self) -> int:
+        """v k."""
+        return self.vertices_per_face * self.codes_per_vertex
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.start_vertex.device
 
     # ---- training: all codes at once
 
-    def forward(self, codes: Tensor, text: Text, given: Tensor | None = None) -> Tensor:
-        """Negative log-likelihood in nats of every face and of the end: [b, n + 1].
+    def forward(
+        self,
+        *,
+        vertices: Tensor | None = None,
+        faces: Tensor | None = None,
+        face_edges: Tensor | None = None,
+        codes: Tensor | None = None,
+        texts: Sequence[str] | None = None,
+        text_embeds: Tensor | None = None,
+        given: Tensor | None = None,
+        cond_drop_prob: float | None = None,
+    ) -> Tensor:
+        """The loss of a batch of meshes: nats a face, a scalar.
 
-        codes: [b, n, v k] integers in 0..codebook_size-1, -1 for an absent last corner; a face of nothing but -1 is padding.
+        vertices, faces, face_edges: as the tokenizer's `tokenize` takes them. codes: what it gave, [b, n v, k], or [b, n, v k], padded with
+        -1; instead of them. texts, text_embeds: [b] prompts, or [b, t, width] what `embed_texts` gave for them, padded with zeros.
         given: [b] how many of the first faces are a given part of the mesh, in their own canonical order; the rest then completes it.
-        Raises ValueError if there are more faces than the context holds.
+        cond_drop_prob: instead of text_condition_cond_drop_prob; counts only in training mode.
+        Raises ValueError naming the argument for what does not fit: no mesh, other shapes, codes out of range, more faces than the context.
         """
-        logits, targets = self.logits(codes, text, given), self.targets(codes)
-        losses = F.cross_entropy(logits.flatten(0, -2).float(), targets.flatten(), ignore_index=IGNORE, reduction="none")
-        return losses.view(*targets.shape[:2], -1).sum(-1)
+        if codes is None:
+            if vertices is None or faces is None:
+                raise ValueError("neither vertices and faces nor codes are given; give one of them")
+            codes = self.tokenizer.tokenize(vertices=vertices, faces=faces, face_edges=face_edges)
+        codes = self.checked(codes.to(self.device))
+        text = self.read_text(texts, text_embeds, len(codes))
+        drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
+        if text is not None and self.training and drop > 0:
+            text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
+        return self.nats(codes, text, given).sum() / (codes[..., 0] >= 0).sum()
 
-    def logits(self, codes: Tensor, text: Text, given: Tensor | None = None) -> Tensor:
+    def nats(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
+        """Negative log-likelihood in nats of every face and of the end: [b, n + 1]; codes and given as in `forward`."""
+        codes = self.checked(codes)
+        x, targets = self.states(codes, text, given), self.targets(codes)
+        losses = torch.stack([self.code_nats(x[..., level, :], targets[..., level], level) for level in range(self.codes_per_vertex)], -1)
+        return losses.sum((2, 3))
+
+    def logits(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
-        if codes.shape[1] > self.config.max_faces:
-            raise ValueError(
-                f"a mesh of {codes.shape[1]} faces does not fit a context of {self.config.max_faces}; train with a larger max_faces"
-            )
+        return torch.einsum("b n v k d, k d c -> b n v k c", self.states(self.checked(codes), text, given), self.head)
+
+    def states(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Tensor:
+        """[b, n + 1, v, k, d] what the head reads for each code."""
         embedded = self.embed(self.symbols(codes))
         vertices = embedded.sum(3)
-        start, faces = self.start(text), self.join(vertices)
-        plan = self.plan_faces(torch.cat([start[:, None], faces], 1), given, self.coarse.read(text))
-
+        faces = self.join(vertices, codes)
+        centres = self.start_centres(self.centres(codes)) if self.config.face_distance_bias else None
+        plan = self.plan_faces(torch.cat([self.start(text, codes), faces], 1), given, text, centres)
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
-        x = partial + before[:, :, :, None] + self.slot_embedding + rearrange(plan, "b n d -> b n 1 1 d")
-        x = self.fine(rearrange(x, "b n v k d -> b (n v) k d"))
-        logits = torch.einsum("b g k d, k d c -> b g k c", x, self.head)
-        return rearrange(logits, "b (n v) k c -> b n v k c", v=self.config.vertices_per_face)
+        return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
+
+    def code_nats(self, x: Tensor, targets: Tensor, level: int) -> Tensor:
+        """[b, n, v] nats of the targets [b, n, v] at that level, read from x [b, n, v, d]; few logits exist at a time."""
+        rows, wanted = x.flatten(0, 2), targets.flatten()
+        size = max(1, LOGITS_AT_ONCE // self.vocabulary)
+        if len(rows) <= size:
+            return cross_entropy(rows, self.head[level], wanted).view_as(targets)
+        parts = [
+            checkpoint(cross_entropy, *part, use_reentrant=False)
+            for part in zip(rows.split(size), [self.head[level]] * -(-len(rows) // size), wanted.split(size), strict=True)
+        ]
+        return torch.cat(parts).view_as(targets)
+
+    # ---- codes
+
+    def checked(self, codes: Tensor) -> Tensor:
+        """Codes as [b, n, v k]. Raises ValueError if that is not what they are, or if there are more faces than the context holds."""
+        v, k = self.vertices_per_face, self.codes_per_vertex
+        if codes.is_floating_point():
+            raise ValueError(f"codes are of type {codes.dtype}; use integers")
+        if codes.ndim == 3 and codes.shape[-1] == k and codes.shape[1] % v == 0:
+            codes = rearrange(codes, "b (n v) k -> b n (v k)", v=v)
+        if codes.ndim != 3 or codes.shape[-1] != v * k:
+            raise ValueError(f"codes have shape {list(codes.shape)}; use [meshes, faces, {v * k}] or [meshes, {v} x faces, {k}]")
+        if codes.numel() and (codes.min() < -1 or codes.max() >= self.codebook_size):
+            raise ValueError(f"codes are in {int(codes.min())}..{int(codes.max())}; use 0..{self.codebook_size - 1}, or -1 for padding")
+        if codes.shape[1] > self.max_faces:
+            raise ValueError(f"a mesh of {codes.shape[1]} faces does not fit a context of {self.max_faces}; use a larger max_seq_len")
+        return codes
 
     def targets(self, codes: Tensor) -> Tensor:
         """[b, n + 1, v, k] symbols to predict; IGNORE for padding and for what is certain."""
-        padding = codes[:, :, 0] < 0
-        symbols = self.symbols(codes)
-        certain = (symbols == self.config.codebook_size).cumsum(-1) > 1
-        symbols = symbols.masked_fill(certain | padding[:, :, None, None], IGNORE)
-        symbols = F.pad(symbols, (0, 0, 0, 0, 0, 1), value=IGNORE)
-        ends = (~padding).sum(1)
-        symbols[torch.arange(len(codes), device=codes.device), ends, 0, 0] = self.config.codebook_size + 1
-        return symbols
+        return to_targets(codes, self.codes_per_vertex, self.codebook_size)
 
     def symbols(self, codes: Tensor) -> Tensor:
         """Codes [b, n, v k] to vocabulary entries [b, n, v, k]."""
-        codes = rearrange(codes, "b n (v k) -> b n v k", k=self.config.codes_per_vertex)
-        return codes.masked_fill(codes < 0, self.config.codebook_size)
+        return to_symbols(codes, self.codes_per_vertex, self.codebook_size)
+
+    def code_vectors(self) -> Tensor:
+        """[k, vocabulary, width] what the tokenizer says each code means; zeros for `absent` and `end`."""
+        return F.pad(self.tokenizer.code_vectors().to(self.device), (0, 0, 0, 2))
 
     def table(self) -> Tensor:
         """[k, vocabulary, d] the embedding of each code at each level."""
-        return self.code_embedding + self.code_vectors @ self.code_projection
+        return self.code_embedding + self.code_vectors() @ self.code_projection
 
     def embed(self, symbols: Tensor) -> Tensor:
         """Symbols [..., k] to embeddings [..., k, d]."""
-        table = self.table()
-        return torch.stack([F.embedding(symbols[..., k], table[k]) for k in range(symbols.shape[-1])], -2)
+        vectors = self.code_vectors()
+        levels = range(self.codes_per_vertex)
+        learned = [F.embedding(symbols[..., k], self.code_embedding[k]) for k in levels]
+        meant = [F.embedding(symbols[..., k], vectors[k]) @ self.code_projection[k] for k in levels]
+        return torch.stack([a + b for a, b in zip(learned, meant, strict=True)], -2)
 
-    def join(self, vertices: Tensor) -> Tensor:
-        """Vertices [b, n, v, d] to faces as the coarse stack reads them [b, n, d]."""
-        return self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))
+    # ---- the coarse stack's input and output
 
-    def start(self, text: Text) -> Tensor:
-        """[b, d] what the coarse stack reads before the first face: the text, in view from the start."""
-        last = text.mask.sum(1) - 1
-        return self.start_face + self.text_start(text.tokens[torch.arange(len(last), device=last.device), last])
+    def join(self, vertices: Tensor, codes: Tensor) -> Tensor:
+        """Vertices [b, n, v, d] of faces of those codes [b, n, v k] to faces as the coarse stack reads them [b, n, d]."""
+        faces = self.face_projection(rearrange(vertices, "b n v d -> b n (v d)"))
+        if self.config.face_geometry:
+            corners, present = self.corners(codes)
+            features = torch.cat(face_geometry(corners.flatten(0, 1), present.flatten(0, 1)), -1)
+            faces = faces + self.geometry(features).view_as(faces)
+        return faces
 
-    def plan_faces(self, x: Tensor, given: Tensor | None, text: list[TextMemory], memories: list[Memory] | None = None) -> Tensor:
-        """From the start and the faces so far [b, n + 1, d], the plan for the face after each [b, n + 1, d].
+    def start(self, text: Text | None, like: Tensor) -> Tensor:
+        """[b, s, d] what the coarse stack reads before the first face of each mesh of `like` [b, ...]: the text, in view from the start."""
+        start = self.start_faces.expand(len(like), -1, -1)
+        return start if text is None else start + self.text_start(text.pooled())[:, None]
 
-        given: [b] how many of the faces ahead belong to a given part; None for none.
+    def plan_faces(
+        self, x: Tensor, given: Tensor | None, text: Text | None, centres: Tensor | None, memory: CoarseMemory | None = None
+    ) -> Tensor:
+        """From the start and the faces so far [b, s + n, d], the plan for the face after each [b, n + 1, d].
+
+        given: [b] how many of the faces ahead belong to a given part; None for none. centres: as in DecodeState, None without bias.
         """
+        s = self.num_sos_tokens
         ahead = torch.zeros_like(x[..., 0], dtype=torch.long)
         if given is not None:
-            ahead = (torch.arange(x.shape[1], device=x.device) < given[:, None]).long()
-        x = self.coarse(rearrange(x + self.given_embedding(ahead), "b n d -> b n 1 d"), memories, text)
-        return self.plan(x.squeeze(2))
+            face = (torch.arange(x.shape[1], device=x.device) - (s - 1)).clamp(min=0)
+            ahead = (face < given[:, None]).long()
+        x = x + self.given_embedding(ahead)
+        if self.config.text_cond_with_film and text is not None:
+            x = self.coarse_film(x, text.pooled())
+        bias = None if centres is None else self.distance_bias(centres, x.shape[1])
+        return self.plan(self.coarse(x, text, bias, memory)[:, s - 1 :])
+
+    def corners(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Of faces of coordinate codes [..., v k]: where the corners are [..., v, 3], in -1..1, zeros where absent, and which there are."""
+        grid = codes.unflatten(-1, (self.vertices_per_face, 3)).flip(-1)
+        present = grid[..., 0] >= 0
+        return (grid * (2 / (self.codebook_size - 1)) - 1) * present[..., None], present
+
+    def centres(self, codes: Tensor) -> Tensor:
+        """[b, n, 3] the middle of each face of codes [b, n, v k]."""
+        corners, present = self.corners(codes)
+        return corners.sum(-2) / present.sum(-1, keepdim=True).clamp(min=1)
+
+    def start_centres(self, centres: Tensor) -> Tensor:
+        """Centres [b, n, 3] behind those of the start tokens, which are nowhere."""
+        return F.pad(centres, (0, 0, self.num_sos_tokens, 0), value=float("nan"))
+
+    def distance_bias(self, centres: Tensor, last: int) -> Tensor:
+        """[b, h, last, n] what is added to the attention of the `last` faces to all of them, from their centres [b, n, 3]."""
+        offset = centres[:, None] - centres[:, -last:, None]
+        bias = self.distance(torch.cat([offset, offset.norm(dim=-1, keepdim=True)], -1).nan_to_num())
+        nowhere = offset[..., :1].isnan()
+        return rearrange(bias.masked_fill(nowhere, 0), "b i j h -> b h i j")
+
+    # ---- the fine stack's input
 
     def before(self, vertices: Tensor) -> Tensor:
         """For each of the vertices [b, n, v, d], the one before it, or the start, as the fine stack reads it."""
         flat = rearrange(vertices, "b n v d -> b (n v) d")
         flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
-        return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.config.vertices_per_face)
+        return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
+
+    def fine_input(self, x: Tensor, text: Text | None) -> Tensor:
+        """x [b, n, v, k, d] with the place of each code in its face, and the text's scale and shift."""
+        x = x + self.slot_embedding
+        return self.fine_film(x, text.pooled()) if self.config.text_cond_with_film and text is not None else x
+
+    # ---- text
+
+    def read_text(self, texts: Sequence[str] | None, text_embeds: Tensor | None, rows: int) -> Text | None:
+        """The text of a batch of that many rows; the empty prompt where none is given. Raises ValueError if there are not as many."""
+        if self.text is None:
+            if texts is not None or text_embeds is not None:
+                raise ValueError("texts are given to a transformer without text; make it with condition_on_text=True")
+            return None
+        if text_embeds is not None:
+            text = Text.from_embeddings(text_embeds.to(self.device))
+        else:
+            text = self.text([""] * rows if texts is None else texts)
+        if len(text.tokens) != rows:
+            raise ValueError(f"texts has {len(text.tokens)} entries for {rows} meshes; give one text a mesh")
+        return text
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """[texts, t, width] embeddings that `forward` and `generate` take as text_embeds; zeros where a text is shorter.
+
+        Raises ValueError if the transformer has no text.
+        """
+        if self.text is None:
+            raise ValueError("the transformer has no text to embed with; make it with condition_on_text=True")
+        text = self.text(texts)
+        return text.tokens * text.mask[..., None]
+
+    def drop_text(self, text: Text, dropped: Tensor) -> Text:
+        """The text with the empty prompt in the rows [b] that are `dropped`."""
+        assert self.text is not None
+        rows = Text.stack([text, self.text([""])])
+        return rows.select(torch.where(dropped, len(text.tokens), torch.arange(len(text.tokens), device=self.device)))
 
     # ---- generation: one step at a time
 
-    def begin(self, text: Text, given: Tensor | None, capacity: int) -> DecodeState:
-        """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass."""
-        batch, device = len(text.tokens), text.tokens.device
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int, rows: int = 1) -> DecodeState:
+        """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass.
+
+        rows: how many meshes, where neither text nor given faces say.
+        """
+        batch = len(text.tokens) if text is not None else rows if given is None else len(given)
+        codes = torch.zeros(batch, 0, self.codes_per_face, dtype=torch.long, device=self.device)
+        codes = codes if given is None else given
         state = DecodeState(
-            coarse=self.coarse.memories(batch, capacity + 1, device),
-            fine=self.fine.memories(batch, (capacity + 1) * self.config.vertices_per_face, device),
-            text=self.coarse.read(text),
+            coarse=CoarseMemory(),
+            fine=self.fine.memory(batch, (capacity + 1) * self.vertices_per_face, text),
+            text=text,
             table=self.table(),
             last_vertex=self.start_vertex.expand(batch, -1),
         )
-        x = self.start(text)[:, None]
-        if given is None or not given.shape[1]:
-            state.plan = self.plan_faces(x, None, state.text, state.coarse)[:, 0]
-            return state
-        vertices = self.embed(self.symbols(given)).sum(3)
-        count = torch.full((batch,), given.shape[1], device=device)
-        plan = self.plan_faces(torch.cat([x, self.join(vertices)], 1), count, state.text, state.coarse)
-        x = self.before(vertices) + self.slot_embedding[:, 0] + plan[:, :-1, None]
-        self.fine(rearrange(x, "b n v d -> b (n v) 1 d"), state.fine)
-        state.plan, state.last_vertex = plan[:, -1], vertices[:, -1, -1]
+        vertices = self.embed(self.symbols(codes)).sum(3)
+        if self.config.face_distance_bias:
+            state.centres = self.start_centres(self.centres(codes))
+        count = torch.full((batch,), codes.shape[1], device=self.device)
+        x = torch.cat([self.start(text, codes), self.join(vertices, codes)], 1)
+        plan = self.plan_faces(x, count, text, state.centres, state.coarse)
+        if codes.shape[1]:
+            embedded = self.embed(self.symbols(codes))
+            partial = embedded.cumsum(3) - embedded
+            x = partial + self.before(vertices)[:, :, :, None] + rearrange(plan[:, :-1], "b n d -> b n 1 1 d")
+            self.fine(self.fine_input(x, text), text, state.fine)
+            state.last_vertex = vertices[:, -1, -1]
+        state.plan = plan[:, -1]
         return state
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
@@ -391,16 +403,42 @@ class MeshTransformer(nn.Module):
             state.partial = torch.zeros_like(state.last_vertex)
             state.ground = state.plan + self.last_vertex(state.last_vertex)
         x = state.ground + state.partial + self.slot_embedding[vertex, level]
-        return self.fine.step(x, state.fine, remember=level == 0) @ self.head[level]
+        if self.config.text_cond_with_film and state.text is not None:
+            x = self.fine_film(x, state.text.pooled())
+        return self.fine.step(x, state.fine, vertex, level) @ self.head[level]
 
     def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
         """Take the symbols [b] drawn for that level of the present corner."""
         state.partial = state.partial + state.table[level, symbols]
-        if level == self.config.codes_per_vertex - 1:
+        if level == self.codes_per_vertex - 1:
             state.last_vertex = state.partial
 
     def finish_face(self, state: DecodeState, symbols: Tensor) -> None:
         """The face of symbols [b, v, k] is complete: plan the next one."""
-        vertices = torch.stack([state.table[k, symbols[..., k]] for k in range(symbols.shape[-1])]).sum(0)
-        x = self.face_projection(vertices.flatten(1)) + self.given_embedding.weight[0]
-        state.plan = self.plan(self.coarse.step(x, state.coarse, state.text))
+        codes = symbols.masked_fill(symbols == self.codebook_size, -1).flatten(1)[:, None]
+        vertices = torch.stack([state.table[k, symbols[..., k]] for k in range(self.codes_per_vertex)]).sum(0)
+        if state.centres is not None:
+            state.centres = torch.cat([state.centres, self.centres(codes)], 1)
+        x = self.join(vertices[:, None], codes) + self.given_embedding.weight[0]
+        if self.config.text_cond_with_film and state.text is not None:
+            x = self.coarse_film(x, state.text.pooled())
+        bias = None if state.centres is None else self.distance_bias(state.centres, 1)
+        state.plan = self.plan(self.coarse(x, state.text, bias, state.coarse)[:, 0])
+
+
+def cross_entropy(x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
+    """[rows] nats of targets [rows], 0 where they are IGNORE, under the logits x [rows, d] @ head [d, vocabulary]."""
+    return F.cross_entropy((x @ head).float(), targets, ignore_index=IGNORE, reduction="none")
+
+
+def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:
+    """Raises ValueError if a tokenizer cannot serve a transformer of that configuration."""
+    quads = tokenizer.vertices_per_face == 4
+    if config.quads is not None and config.quads != quads:
+        raise ValueError(f"quads is {config.quads} but the tokenizer's faces have {tokenizer.vertices_per_face} corners; make both alike")
+    by_coordinates = [name for name in ("face_geometry", "face_distance_bias") if getattr(config, name)]
+    if by_coordinates and not isinstance(tokenizer, MeshDiscretizer):
+        raise ValueError(f"{', '.join(by_coordinates)} needs codes that are coordinates; use a MeshDiscretizer as tokenizer")
+    codes = tokenizer.vertices_per_face * tokenizer.codes_per_vertex
+    if config.max_seq_len < codes:
+        raise ValueError(f"max_seq_len is {config.max_seq_len}, less than the {codes} codes of one face; use a multiple of {codes}")

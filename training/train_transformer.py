@@ -26,14 +26,12 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from core.checkpoint import save_checkpoint
-from core.conditioning import TextConfig, tokenize
 from core.decoding import Sampling
-from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
-from core.model import ModelConfig, TextToMesh
 from core.state import load_state, save_state, update_average
 from core.tokenizer import Tokenizer
-from core.transformer import TransformerConfig
+from core.transformer import MeshTransformer
+from core.transformer_config import TransformerConfig
 from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
 from training.procedural import FAMILIES, generate
 from training.run import (
@@ -55,7 +53,7 @@ class TrainingConfig:
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
     precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
     text_dropout, given_share: as in training.data.dataset.batches.
-    transformer, text, sampling: fields of TransformerConfig, TextConfig and Sampling that differ from their defaults.
+    transformer, sampling: fields of TransformerConfig and Sampling that differ from their defaults.
     Raises MeshGPTError (bad_setting) for another precision.
     """
 
@@ -75,9 +73,8 @@ class TrainingConfig:
     threads: int = 1
     seed: int = 0
     save_every: float = 5
-    transformer: dict[str, int] = field(default_factory=dict)
-    text: dict[str, int] = field(default_factory=dict)
-    sampling: dict[str, float] = field(default_factory=dict)
+    transformer: dict[str, Any] = field(default_factory=dict)
+    sampling: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
@@ -91,9 +88,7 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
     tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
     check_codes(data, tokenizer)
-    vectors = tokenizer.code_vectors()
-    sizes = model_config(config, vectors)
-    model = TextToMesh(sizes, vectors).to(accelerator.device)
+    model = MeshTransformer(tokenizer, **config.transformer).to(accelerator.device)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     wrapped, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
     progress = load_state(out / "state", model, average, optimizers)
@@ -117,8 +112,8 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         writer.add_scalar("validation/nats_a_face", held_out, step)
         tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation {held_out:.3f} nats/face")
         save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
-        said = facts(config, data, faces, elapsed, held_out) | tokenizer_facts(tokenizer)
-        save_checkpoint(out / "checkpoint", sizes.describe() | said, average | tokenizer_weights(tokenizer), torch.float16)
+        said = model.describe() | facts(config, data, faces, elapsed, held_out)
+        save_checkpoint(out / "checkpoint", said, average, torch.float16)
 
     started, saved = clock() - elapsed, elapsed
     while elapsed < config.minutes * 60:
@@ -161,17 +156,11 @@ def check_codes(data: CodeSet, tokenizer: Tokenizer) -> None:
         )
 
 
-def model_config(config: TrainingConfig, code_vectors: Tensor) -> ModelConfig:
-    """Sizes of the model for a tokenizer with these code vectors [codes a vertex, codebook, width]."""
-    text = TextConfig(**config.text)
-    codes, book, width = code_vectors.shape
-    return ModelConfig(TransformerConfig(codes, book, width, **{"text_width": text.width, **config.transformer}), text)
-
-
-def make_optimizers(model: TextToMesh, config: TrainingConfig) -> list[torch.optim.Optimizer]:
+def make_optimizers(model: MeshTransformer, config: TrainingConfig) -> list[torch.optim.Optimizer]:
     """Muon (Jordan et al. 2024) for the matrices inside the stacks, AdamW for embeddings, heads and norms."""
-    matrices = {n: p for n, p in model.named_parameters() if p.ndim == 2 and re.search(r"\.(coarse|fine)\.|resblocks", n)}
-    others = [p for n, p in model.named_parameters() if n not in matrices]
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    matrices = {name: p for name, p in trained.items() if p.ndim == 2 and re.search(r"^(coarse|fine)\.|resblocks", name)}
+    others = [p for name, p in trained.items() if name not in matrices]
     return [
         torch.optim.Muon(
             matrices.values(), lr=config.learning_rate, weight_decay=config.weight_decay, adjust_lr_fn="match_rms_adamw"
@@ -184,14 +173,13 @@ def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) ->
     """Mean nats a face over a batch."""
     device = accelerator.device
     codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
-    context = accelerator.unwrap_model(model).text.config.context
     with accelerator.autocast():
-        losses: Tensor = model(codes, tokenize(batch.captions, context).to(device), given)
-    return losses.sum() / (codes[..., 0] >= 0).sum()
+        nats: Tensor = model(codes=codes, texts=batch.captions, given=given, cond_drop_prob=0.0)
+    return nats
 
 
 @torch.no_grad()
-def validation_nats(model: TextToMesh, average: dict[str, Tensor], validation: CodeSet, accelerator: Accelerator) -> float:
+def validation_nats(model: MeshTransformer, average: dict[str, Tensor], validation: CodeSet, accelerator: Accelerator) -> float:
     """Nats a face of the averaged weights on held-out meshes, with their text and nothing given. The model keeps its own weights."""
     feed = itertools.islice(batches(validation, faces=1000, seed=0), 8)
     with averaged(model, average):
@@ -218,24 +206,9 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
     }
 
 
-def tokenizer_facts(tokenizer: Tokenizer) -> dict[str, Any]:
-    """What config.json says of the tokenizer, as core.tokenizer.make_tokenizer wants it."""
-    if isinstance(tokenizer, MeshDiscretizer):
-        return {"tokenizer": "discretizer", "levels": tokenizer.levels}
-    learned: Any = tokenizer
-    return {"tokenizer": asdict(learned.config), "levels": tokenizer.levels}
-
-
-def tokenizer_weights(tokenizer: Tokenizer) -> dict[str, Tensor]:
-    """The weights of a learned tokenizer as a checkpoint names them."""
-    if not isinstance(tokenizer, torch.nn.Module):
-        return {}
-    return {f"tokenizer.{name}": weight for name, weight in tokenizer.state_dict().items()}
-
-
 def read_config(path: Path, overrides: Sequence[str]) -> TrainingConfig:
     """The configuration in a YAML file, as in training.run.read_settings."""
-    groups = {"transformer": TransformerConfig, "text": TextConfig, "sampling": Sampling}
+    groups = {"transformer": TransformerConfig, "sampling": Sampling}
     return TrainingConfig(**read_settings(path, overrides, TrainingConfig, groups))
 
 

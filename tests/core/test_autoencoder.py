@@ -319,21 +319,17 @@ def test_corners_with_the_same_codes_come_out_welded(quads: bool) -> None:
             assert len(torch.unique(found[(corners == corner).all(1)], dim=0)) == 1
 
 
-def test_a_model_of_triangles_keeps_the_contract_with_an_absent_fourth_corner() -> None:
+def test_a_model_of_triangles_keeps_the_contract_with_three_corners() -> None:
     torch.manual_seed(0)
     model = MeshAutoencoder(**TINY).eval()
-    assert (model.vertices_per_face, model.codes_per_vertex, model.codes_per_face) == (3, 2, 8)
+    assert (model.vertices_per_face, model.codes_per_vertex, model.codes_per_face) == (3, 2, 6)
     codes = model.encode(TETRAHEDRON)
-    assert codes.shape == (4, 8)
-    assert (codes[:, 6:] == -1).all()
+    assert codes.shape == (4, 6)
     coordinates = model.decode(codes)
-    assert coordinates.shape == (4, 4, 3)
-    assert np.isnan(coordinates[:, 3]).all()
-    assert np.isfinite(coordinates[:, :3]).all()
+    assert coordinates.shape == (4, 3, 3)
+    assert np.isfinite(coordinates).all()
     with pytest.raises(MeshGPTError, match=r"faces holds a quad.* knows triangles only"):
         model.encode(CUBE)
-    with pytest.raises(MeshGPTError, match="codes hold a fourth corner"):
-        model.decode(np.zeros((1, 8), np.int64))
 
 
 @pytest.mark.parametrize("quads", [False, True])
@@ -350,8 +346,8 @@ def test_the_grammar_knows_the_codes(quads: bool) -> None:
     assert len(grammar.allowed()) == model.codebook_size + 2
     for _ in range(6):
         grammar.push(0)
-    assert grammar.allowed()[:64].all() == quads
-    assert grammar.allowed()[grammar.absent]
+    assert (grammar.face == []) != quads  # a triangle is whole after three corners
+    assert grammar.allowed()[grammar.absent] == quads
 
 
 def test_what_decoding_makes_of_vertices_is_what_training_sees(model: MeshAutoencoder) -> None:

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
 
 
-def plainly_allowed(face: list[int], before: list[list[int]], given: list[list[int]], levels: int) -> NDArray[np.bool_]:
+def plainly_allowed(face: list[int], before: list[list[int]], given: list[list[int]], levels: int, corners: int) -> NDArray[np.bool_]:
     """What may follow `face`, by trying every symbol: does some rule forbid the face as far as it would then be known?
 
-    before: the new faces so far, in order. given: the faces that the mesh had already.
+    before: the new faces so far, in order. given: the faces that the mesh had already. corners: of a face.
     """
     absent, end = levels, levels + 1
     allowed = np.zeros(levels + 2, bool)
     allowed[end] = not face and bool(before or given)
     for symbol in range(levels + 1):
-        allowed[symbol] = is_a_beginning([*face, ABSENT if symbol == absent else symbol], before, given)
+        allowed[symbol] = is_a_beginning([*face, ABSENT if symbol == absent else symbol], before, given, 3 * corners)
     return allowed
 
 
-def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[int]]) -> bool:
+def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[int]], length: int) -> bool:
     vertices = [tuple(face[i : i + 3]) for i in range(0, len(face), 3)]
     whole = [vertex for vertex in vertices if len(vertex) == 3 and ABSENT not in vertex]
     if any(ABSENT in vertex for vertex in vertices[:3]) or len({code == ABSENT for code in face[9:]}) == 2:
@@ -33,8 +33,8 @@ def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[in
         return False
     if len(set(whole)) < len(whole) or any(ABSENT not in v and v < vertices[0][: len(v)] for v in vertices[1:]):
         return False
-    corners = {frozenset(old[i : i + 3] for i in range(0, 12, 3) if old[i] != ABSENT) for old in map(tuple, before + given)}
-    complete = len(face) == 12 or face[9:10] == [ABSENT]
+    corners = {frozenset(old[i : i + 3] for i in range(0, length, 3) if old[i] != ABSENT) for old in map(tuple, before + given)}
+    complete = len(face) == length or face[9:10] == [ABSENT]
     return not (complete and frozenset(whole) in corners)
 
 
@@ -52,15 +52,15 @@ def drawn_faces(grammar: CodeGrammar, rng: np.random.Generator, count: int) -> l
 
 
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(0, 4))
-def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_faces: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(0, 4), st.sampled_from([3, 4]))
+def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_faces: int, corners: int) -> None:
     rng = np.random.default_rng(seed)
-    part = drawn_faces(CoordinateGrammar(levels), rng, given_faces)
-    grammar = CoordinateGrammar(levels, np.array(part, np.int64).reshape(-1, 12))
+    part = drawn_faces(CoordinateGrammar(levels, None, corners), rng, given_faces)
+    grammar = CoordinateGrammar(levels, np.array(part, np.int64).reshape(-1, 3 * corners), corners)
     before: list[list[int]] = []
-    for _ in range(12 * 8):
+    for _ in range(3 * corners * 8):
         allowed = grammar.allowed()
-        np.testing.assert_array_equal(allowed, plainly_allowed(grammar.face, before, part, levels))
+        np.testing.assert_array_equal(allowed, plainly_allowed(grammar.face, before, part, levels, corners))
         choices = np.flatnonzero(allowed[: grammar.end])
         if not len(choices):
             break

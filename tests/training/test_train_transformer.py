@@ -34,8 +34,13 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "save_every": 8 / 60,
         "batch_faces": 120,
         "precision": "fp32",
-        "transformer": {"dim": 32, "depth": 1, "heads": 2, "fine_dim": 32, "fine_depth": 1, "fine_heads": 2, "max_faces": 64},
-        "text": {"width": 16, "layers": 1, "heads": 2},
+        "transformer": {
+            "dim": 32,
+            "max_seq_len": 64 * 12,
+            **{"attn_depth": 1, "attn_heads": 2, "attn_dim_head": 16, "fine_attn_depth": 1, "fine_attn_heads": 2, "fine_attn_dim_head": 16},
+            "condition_on_text": True,
+            "text_condition_model_kwargs": [{"width": 16, "layers": 1, "heads": 2}],
+        },
     }
     (folder / "small.yaml").write_text(yaml.safe_dump(values))
     return folder / "small.yaml"
@@ -77,8 +82,8 @@ def test_it_learns_and_leaves_a_checkpoint_that_makes_meshes(settings: Path, tmp
 
 
 def test_overrides_reach_their_setting_and_unknown_ones_are_refused(settings: Path) -> None:
-    config = read_config(settings, ["learning_rate=0.5", "transformer.depth=7"])
-    assert (config.learning_rate, config.transformer["depth"], config.transformer["dim"]) == (0.5, 7, 32)
+    config = read_config(settings, ["learning_rate=0.5", "transformer.attn_depth=7"])
+    assert (config.learning_rate, config.transformer["attn_depth"], config.transformer["dim"]) == (0.5, 7, 32)
     with pytest.raises(MeshGPTError, match="no setting colour"):
         read_config(settings, ["colour=blue"])
     (settings.parent / "empty.yaml").write_text("minutes: 1")
