@@ -280,8 +280,9 @@ class Layer:
             h = torch.view_as_real(torch.view_as_complex(self.query(h).float().view(-1, 1, pairs, 2)) * turn[0]).flatten(2)
         else:
             h = torch.view_as_real(torch.view_as_complex(self.qkv(h).float().view(-1, 3, pairs, 2)) * turn).flatten(2)
-            h, keys, values = h.split(1, 1)
-            memory.append(keys[:, 0], values[:, 0], seen)
+            h, keys, values = h.unbind(1)
+            memory.append(keys, values, seen)
+            h = h.unsqueeze(1)
         h = torch.bmm(torch.bmm(h, memory.near_keys).softmax(-1), memory.near_values)
         return self.out.add(x, h.view(len(x), -1))
 
