@@ -2,8 +2,8 @@
 
 An item of a data set is what a model's forward takes for one mesh: a tuple, or a dictionary by argument name. `vertices` [v, 3],
 `faces` [n, 3 or 4], `texts` a string, `text_embeds` [t, d], `face_edges` [pairs, 2], `codes` [n, codes_per_face]; tensors or arrays.
-`data_kwargs`, of the data set or else of the trainer, names the parts of a tuple. In a batch, -1 (or the model's pad_id) stands behind
-the rows of whatever is shorter than the longest.
+`data_kwargs`, of the data set or else of the trainer, names the parts of a tuple. In a batch, what is shorter than the
+longest is padded behind its rows: whole numbers with -1 (or the model's pad_id), others with 0.
 """
 
 from __future__ import annotations
@@ -291,7 +291,8 @@ class Batches(Dataset[dict[str, Any]]):
 
 
 def collate(items: Sequence[Item], pad_id: int = PADDING) -> Item:
-    """One item whose tensors have a batch in front, pad_id behind shorter rows; parts that are no tensors become lists.
+    """One item whose tensors have a batch in front; parts that are no tensors become lists. Behind shorter rows stands pad_id, or 0 in
+    floating point tensors, for embeddings of texts are padded so.
 
     Triangles [n, 3] beside quads [n, 4] get pad_id as their last corner.
     Raises MeshGPTError (bad_data) if the items have other parts, or a part other widths.
@@ -314,14 +315,16 @@ def collate_part(values: Sequence[Any], pad_id: int) -> Any:
 
 
 def padded(tensors: Sequence[Tensor], pad_id: int) -> Tensor:
-    """Tensors [n, ...] of several n as one [b, n, ...], pad_id behind the shorter ones; scalars as [b]."""
+    """Tensors [n, ...] of several n as one [b, n, ...], pad_id (0 if floating point) behind the shorter ones; scalars as [b]."""
     widths = {tuple(tensor.shape[1:]) for tensor in tensors}
     if widths == {(3,), (4,)} and not tensors[0].is_floating_point():
         tensors = [F.pad(tensor, (0, 4 - tensor.shape[1]), value=pad_id) for tensor in tensors]
     elif len(widths) > 1:
         shapes = " and ".join(str(list(tensor.shape)) for tensor in tensors[:8])
         raise bad_data(f"items of one batch have the shapes {shapes}", "let only the first size differ")
-    return torch.stack(list(tensors)) if tensors[0].ndim == 0 else pad_sequence(list(tensors), batch_first=True, padding_value=pad_id)
+    if tensors[0].ndim == 0:
+        return torch.stack(list(tensors))
+    return pad_sequence(list(tensors), batch_first=True, padding_value=0 if tensors[0].is_floating_point() else pad_id)
 
 
 def seed_generators(*numbers: int) -> None:

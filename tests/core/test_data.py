@@ -222,14 +222,14 @@ def test_shorter_rows_are_padded_behind_and_nothing_else_changes(lengths: list[i
     for i, n in enumerate(lengths):
         assert batch[0][i, :n].equal(rows[i])
         assert batch[1][i, :n].equal(faces[i])
-        assert (batch[0][i, n:] == -1).all()
+        assert (batch[0][i, n:] == 0).all()
         assert (batch[1][i, n:] == -1).all()
 
 
 def test_dictionaries_are_matched_by_name_not_by_order() -> None:
     batch = collate([{"a": torch.zeros(1), "b": np.ones(1)}, {"b": np.ones(2), "a": torch.zeros(1)}])
     assert batch["a"].tolist() == [[0], [0]]  # type: ignore[call-overload]
-    assert batch["b"].tolist() == [[1, -1], [1, 1]]  # type: ignore[call-overload]
+    assert batch["b"].tolist() == [[1, 0], [1, 1]]  # type: ignore[call-overload]
 
 
 def test_triangles_beside_quads_lack_their_last_corner() -> None:
