@@ -13,10 +13,17 @@ import torch
 from accelerate.state import AcceleratorState
 from torch import nn
 
-from core import Mesh, MeshAutoencoderTrainer, MeshTransformer, cache_face_edges_for_dataset
+from core import (
+    Mesh,
+    MeshAutoencoderTrainer,
+    MeshTransformer,
+    MeshTransformerTrainer,
+    cache_face_edges_for_dataset,
+    cache_text_embeds_for_dataset,
+)
 from core.autoencoder import MeshAutoencoder
 from core.data import Batches
-from tests.core.test_trainer import Meshes, logged, weights
+from tests.core.test_trainer import Captioned, Meshes, logged, weights
 
 SMALL: dict[str, Any] = {
     "codebook_size": 64,
@@ -24,6 +31,7 @@ SMALL: dict[str, Any] = {
     "encoder_dims_through_depth": (16,),
     "decoder_dims_through_depth": (16, 16),
 }
+TINY: dict[str, Any] = {"dim": 32, "max_seq_len": 96, "attn_depth": 1, "attn_heads": 2, "fine_attn_depth": 1, "fine_attn_heads": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +87,37 @@ def test_the_averaged_autoencoder_tokenizes(tmp_path: Path) -> None:
     codes = trainer.tokenize(vertices=vertices[None], faces=faces[None])
     assert codes.shape == (1, 3 * len(faces), 2)
     assert codes.equal(trainer.ema_tokenizer.tokenize(vertices=vertices[None], faces=faces[None]))
+
+
+def test_the_transformer_itself_goes_on_as_if_it_had_never_stopped_and_leaves_the_autoencoder_alone(tmp_path: Path) -> None:
+    def trainer(folder: str) -> MeshTransformerTrainer:
+        torch.manual_seed(0)
+        model = MeshTransformer(MeshAutoencoder(**SMALL), **TINY, condition_on_text=True)
+        settings = {"warmup_steps": 3, "checkpoint_every": 3, "checkpoint_folder": tmp_path / folder, "learning_rate": 1e-2}
+        return MeshTransformerTrainer(model, Captioned(), 6, 4, **settings)
+
+    whole, resumed = trainer("whole"), trainer("resumed")
+    before = {name: weight.clone() for name, weight in whole.unwrapped_model.tokenizer.state_dict().items()}  # type: ignore[union-attr]
+    whole()
+    resumed.load(tmp_path / "whole/mesh-transformer.ckpt.3")
+    resumed()
+    for name, weight in weights(whole).items():
+        assert weights(resumed)[name].equal(weight), name
+    for name, weight in whole.unwrapped_model.tokenizer.state_dict().items():  # type: ignore[union-attr]
+        assert weight.equal(before[name]), name
+
+
+def test_cached_embeddings_give_the_loss_that_the_texts_give(tmp_path: Path) -> None:
+    model = MeshTransformer(MeshAutoencoder(**SMALL), **TINY, condition_on_text=True).eval()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)  # some layers begin at zero
+    cached = cache_text_embeds_for_dataset(model.embed_texts, 40, tmp_path)(Captioned)()
+    batches = [Batches(dataset, 4, [], seed=0)[0] for dataset in (Captioned(), cached)]
+    assert "text_embeds" in batches[1]
+    losses = [model(**batch).item() for batch in batches]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    batches[1]["text_embeds"] = -batches[1]["text_embeds"]
+    assert model(**batches[1]).item() != pytest.approx(losses[0], rel=1e-4)
 
 
 def test_cached_neighbours_give_the_loss_that_the_autoencoder_finds_by_itself(tmp_path: Path) -> None:
