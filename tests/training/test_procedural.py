@@ -51,7 +51,7 @@ NOUNS = {  # what each family may be called, written down independently of the f
     "snowman": "snowman|snow man",
     "sword": "sword|longsword|broadsword|blade",
     "axe": "axe|hatchet",
-    "hammer": "hammer|mallet|sledgehammer|tool",
+    "hammer": "hammer|mallet|sledgehammer",
     "shield": "shield|buckler",
     "anvil": "anvil",
     "key": "key",
@@ -440,6 +440,15 @@ def test_beds_have_their_head_and_chairs_their_back_behind() -> None:
             assert sample.mesh.vertices[sample.mesh.vertices[:, 2].argmax()][1] > 0
 
 
+def test_the_page_about_the_library_lists_every_family_and_what_it_holds_out() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "procedural.md").read_text()
+    rows = dict(re.findall(r"^\| ([a-z ]+) \| .* \| ([^|]+) \|$", page.split("## The families")[1], re.M))
+    rows.pop("family")
+    assert set(rows) == set(NAMES)
+    for name, held_out in rows.items():
+        assert all(parameter.replace("_", " ") in held_out for parameter in FAMILIES[name].held_out), name
+
+
 def test_an_unknown_family_says_which_there_are() -> None:
     with pytest.raises(MeshGPTError, match=r"use one of .*chair") as caught:
         generate("dragon", 0)
@@ -484,9 +493,11 @@ def test_a_picture_hides_what_stands_behind_a_wall() -> None:
     assert not np.array_equal(wall, in_front)
 
 
-def test_the_gallery_has_a_row_for_every_family(tmp_path: Path) -> None:
+def test_the_gallery_has_a_cell_for_every_object(tmp_path: Path) -> None:
     path = tmp_path / "out" / "families.png"
-    draw_gallery(path, per_family=1)
+    draw_gallery(path, per_family=1, columns=5)
     with Image.open(path) as sheet:
-        assert sheet.width == CELL
-        assert sheet.height > CELL * len(FAMILIES)
+        cells = np.array(sheet.convert("L")).reshape(-(-len(FAMILIES) // 5), -1, 5, CELL)
+    drawn = cells[:, :CELL].std((1, 3)).ravel() > 5
+    assert drawn[: len(FAMILIES)].all()
+    assert not drawn[len(FAMILIES) :].any()

@@ -172,7 +172,7 @@ def horse(rng: Generator) -> tuple[list[Solid], Facts]:
         box(0.3, 0.5, rise + 0.18, (0, front + 0.22, middle - 0.05), top=(0.75, 0.62), shift=(0, -lean)),
         loft(4, (y + 0.28, z + 0.08, 0.26, 0.3), (y - 0.05, z + 0.05, 0.28, 0.32), (y - 0.5, z - 0.22, 0.18, 0.2)),
         *pair(prism(4, 0.07, 0.24, (0.085, y + 0.12, z + 0.16), top=0.0)),
-        limb(0.16, 0.1, (0, rear - 0.06, middle + 0.2), (0.24, -0.8 * leg)),
+        limb(0.16, 0.1, (0, rear - 0.13, middle + 0.2), (0.31, -0.8 * leg)),
     ]
     if mane:
         solids.append(box(0.1, 0.3, rise + 0.22, (0, front + 0.38, middle + 0.05), top=(1, 0.6), shift=(0, -lean)))
@@ -246,7 +246,7 @@ def bird(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family(held_out={"body": "tall", "tail": "forked", "sides": False})
+@family(held_out={"body": "tall", "tail": "forked", "side_fins": False})
 def fish(rng: Generator) -> tuple[list[Solid], Facts]:
     body, tail, dorsal = pick(rng, ("slender", "tall", "round")), pick(rng, ("forked", "fan")), chance(rng, 0.75)
     sides = chance(rng, 0.7)
@@ -285,7 +285,7 @@ def fish(rng: Generator) -> tuple[list[Solid], Facts]:
             "side fins" if sides else "no side fins",
         ),
         materials=(),
-        parameters={"body": body, "tail": tail, "dorsal": dorsal, "sides": sides},
+        parameters={"body": body, "tail": tail, "dorsal": dorsal, "side_fins": sides},
     )
 
 

@@ -102,7 +102,7 @@ def hammer(rng: Generator) -> tuple[list[Solid], Facts]:
     kind, collar, straps = pick(rng, ("claw", "mallet", "sledge")), chance(rng, 0.4), whole(rng, 0, 2)
     height, thick = rng.uniform(0.75, 1.3), rng.uniform(0.07, 0.095)
     size, length = rng.uniform(0.1, 0.14), rng.uniform(0.2, 0.3)
-    top, middle = height, height - 0.09
+    top, middle = height - 0.06, height - 0.09
 
     solids = [prism(6, 0.62 * thick, top, top=0.9)]
     if kind == "mallet":
@@ -125,7 +125,7 @@ def hammer(rng: Generator) -> tuple[list[Solid], Facts]:
         names=(
             "hammer",
             {"claw": "claw hammer", "mallet": "mallet", "sledge": "sledgehammer"}[kind],
-            "war hammer" if kind == "sledge" else "tool",
+            *(("war hammer",) if kind == "sledge" else ()),
         ),
         adjectives=sized(height, 0.9, 1.15, "short", "long"),
         features=(
@@ -246,7 +246,7 @@ def key(rng: Generator) -> tuple[list[Solid], Facts]:
         third = 0.56 * size
         for x, z in ((-0.72 * size, 0), (0.72 * size, 0), (0, 0.85 * size)):
             solids.append(ring(6, third, 0.5 * third, 0.11).lying_along_y().moved(x, 0.055 + 0.01 * (x != 0), middle + z))
-        solids.append(box(0.36 * size, 0.14, 1.15 * size, (0, 0, shaft - 0.03)))
+        solids.append(box(0.36 * size, 0.14, 1.1 * size, (0, 0, shaft)))
     else:
         loop = ring(sides, size * (1.2 if bow == "square" else 1.0), 0.55 * size * (1.2 if bow == "square" else 1.0), 0.15)
         solids.append(loop.lying_along_y().moved(0, 0.075, shaft + 0.95 * size))

@@ -67,8 +67,9 @@ def phrase(facts: Facts, rng: Generator, adjectives: int, features: int) -> str:
     words += [pick(rng, COLOURS)] if chance(rng, 0.12) else []
     words += [pick(rng, facts.materials)] if facts.materials and chance(rng, 0.15) else []
     described = " ".join([*(reworded(rng, word) for word in words if word not in name.split()), name])
-    described += tail(rng, [reworded(rng, feature) for feature in some(rng, facts.features, features)])
-    described = with_article(described) if chance(rng, 0.8) else described
+    further = tuple(feature for feature in facts.features if feature.split()[-1] not in name.split())
+    described += tail(rng, [reworded(rng, feature) for feature in some(rng, further, features)])
+    described = with_article(described) if frame != "{}" or chance(rng, 0.8) else described
     return frame.format(described)
 
 

@@ -22,7 +22,7 @@ def person(rng: Generator) -> tuple[list[Solid], Facts]:
     solids = [
         box(hip, 0.22, torso, (0, 0, leg), top=(shoulder / hip, 1.05)),
         box(0.12, 0.12, 0.16, (0, 0, top - 0.05)),
-        *pair(box(0.34 * hip, 0.17, leg + 0.06, (0.25 * hip, 0, 0.02), top=(1.1, 1.1))),
+        *pair(box(0.3 * hip, 0.17, leg + 0.06, (0.25 * hip, 0, 0.02), top=(1.1, 1.1))),
         *pair(box(0.42 * hip, 0.3, 0.1, (0.25 * hip, -0.09, 0), top=(1, 0.8), shift=(0, 0.02))),
     ]
     chin = top + 0.06

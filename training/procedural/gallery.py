@@ -14,26 +14,27 @@ from core.mesh import Mesh
 from training.procedural.parts import Floats
 from training.procedural.registry import FAMILIES, generate
 
-CELL, LABEL, SHARPER = 220, 34, 2  # pixels of a cell and of its label; samples a pixel and axis
+CELL, LABEL, SHARPER = 160, 34, 2  # pixels of a cell and of its label; samples a pixel and axis
+COLOURS = 48  # few, so that the file is small
 TURN, TILT = np.radians(30.0), np.radians(22.0)
 LIGHT = np.array([-0.35, -0.75, 0.56])
 PAPER = (246, 245, 242)
 
 
-def draw_gallery(path: Path, per_family: int) -> None:
-    """One row a family, one column a seed, each object labelled with a caption and its number of faces."""
-    sheet = Image.new("RGB", (per_family * CELL, len(FAMILIES) * (CELL + LABEL)), PAPER)
+def draw_gallery(path: Path, per_family: int, columns: int) -> None:
+    """The first seeds of every family, in reading order, each object labelled with a caption and its number of faces."""
+    places = [(name, seed) for name in FAMILIES for seed in range(per_family)]
+    sheet = Image.new("RGB", (columns * CELL, -(-len(places) // columns) * (CELL + LABEL)), PAPER)
     words = ImageDraw.Draw(sheet)
-    for row, name in enumerate(FAMILIES):
-        for column in range(per_family):
-            sample = generate(name, column)
-            mesh = sample.mesh.canonical()
-            corner = column * CELL, row * (CELL + LABEL)
-            sheet.paste(Image.fromarray(picture(mesh, CELL)), corner)
-            label = f"{sample.captions[column % 4]} ({len(mesh.faces)})"
-            words.text((corner[0] + 6, corner[1] + CELL), fill(label, 36), fill=(60, 60, 60))
+    for place, (name, seed) in enumerate(places):
+        sample = generate(name, seed)
+        mesh = sample.mesh.canonical()
+        corner = place % columns * CELL, place // columns * (CELL + LABEL)
+        sheet.paste(Image.fromarray(picture(mesh, CELL)), corner)
+        label = f"{sample.captions[seed % 4]} ({len(mesh.faces)})"
+        words.text((corner[0] + 6, corner[1] + CELL), fill(label, CELL // 6), fill=(60, 60, 60))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)
+    sheet.quantize(COLOURS).save(path, optimize=True)
 
 
 def picture(mesh: Mesh, size: int) -> NDArray[np.uint8]:

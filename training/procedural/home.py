@@ -157,7 +157,7 @@ def book(rng: Generator) -> tuple[list[Solid], Facts]:
 def television(rng: Generator) -> tuple[list[Solid], Facts]:
     kind = pick(rng, ("flat", "old", "old"))
     stand = pick(rng, ("foot", "feet")) if kind == "flat" else pick(rng, ("legs", "none"))
-    antennas, knobs, speaker = (whole(rng, 0, 2), whole(rng, 0, 3), chance(rng, 0.4)) if kind == "old" else (0, 0, chance(rng, 0.4))
+    antennas, knobs, speaker = (whole(rng, 1, 2), whole(rng, 0, 3), chance(rng, 0.25)) if kind == "old" else (0, 0, chance(rng, 0.4))
     height = rng.uniform(0.6, 0.85)
     width = height * (rng.uniform(1.5, 1.85) if kind == "flat" else rng.uniform(1.15, 1.4))
     depth, lift = (0.09, rng.uniform(0.14, 0.24)) if kind == "flat" else (rng.uniform(0.5, 0.75), 0.25 if stand == "legs" else 0.0)
@@ -189,11 +189,7 @@ def television(rng: Generator) -> tuple[list[Solid], Facts]:
         adjectives=("flat",) if kind == "flat" else ("boxy",),
         features=(
             {"foot": "a stand", "feet": "two feet", "legs": "four legs", "none": "no legs"}[stand],
-            *(
-                (several(antennas, "antenna") if antennas else "no antennas", several(knobs, "knob") if knobs else "no knobs")
-                if kind == "old"
-                else ("a wide screen",)
-            ),
+            *((several(antennas, "antenna"), several(knobs, "knob") if knobs else "no knobs") if kind == "old" else ("a wide screen",)),
             *(("speakers on both sides",) if speaker else ()),
         ),
         materials=("retro",) if kind == "old" else ("modern",),
@@ -222,67 +218,86 @@ def rimmed(width: float, depth: float, height: float, wide: float, rim: float, x
 def clock(rng: Generator) -> tuple[list[Solid], Facts]:
     kind, sides = pick(rng, ("alarm", "grandfather", "mantel")), pick(rng, (8, 10, 12))
     hour, minute = rng.uniform(0, 2 * pi), rng.uniform(0, 2 * pi)
-    legs, bells, weights, base, crown = 0, 0, 0, False, "none"
-    if kind == "alarm":
-        radius, legs, bells = rng.uniform(0.32, 0.4), 2, pick(rng, (0, 2, 2))
-        z, front = radius + 0.14, -0.14
-        solids = [prism(sides, radius, 0.28).lying_along_y().moved(0, 0.14, z)]
-        solids.append(ring(sides, 1.1 * radius, 0.84 * radius, 0.12).lying_along_y().moved(0, -0.1, z))
-        solids += pair(box(0.09, 0.12, 0.26, (0.72 * radius, 0, 0), shift=(-0.12, 0)))
-        if bells:
-            solids += pair(lathe(6, (0.17, 0), (0.13, 0.1), (0.04, 0.14)).rolled(0.55).moved(0.6 * radius, 0, z + 0.93 * radius))
-            solids.append(box(0.05, 0.06, 0.34, (0, 0, z + 0.9 * radius)))
-        dial = radius
-    elif kind == "grandfather":
-        width, height, radius = rng.uniform(0.42, 0.52), rng.uniform(1.7, 2.2), 0.0
-        weights, deep = whole(rng, 0, 2), 0.3
-        z, front = height - 0.34, -deep / 2 - 0.03
-        solids = [
-            box(1.25 * width, deep + 0.12, 0.34),
-            box(width, deep, height - 0.6, (0, 0, 0.3)),
-            box(1.2 * width, deep + 0.06, 0.56, (0, 0, height - 0.62)),
-        ]
-        crown = pick(rng, ("gabled", "flat"))
-        if crown == "gabled":
-            solids.append(gable(1.4 * width, deep + 0.2, 0.2, (0, 0, height - 0.08)))
-        else:
-            solids.append(box(1.4 * width, deep + 0.16, 0.1, (0, 0, height - 0.08)))
-        dial = 0.42 * width
-        solids.append(prism(sides, 1.2 * dial, 0.1).lying_along_y().moved(0, front + 0.06, z))
-        front -= 0.04
-        solids.append(box(0.7 * width, 0.08, height - 1.16, (0, -deep / 2, 0.42)))
-        for i in range(weights):
-            solids.append(prism(6, 0.055, 0.32, ((i - (weights - 1) / 2) * 0.2, -deep / 2 - 0.06, 0.62)))
-    else:
-        width, radius = rng.uniform(0.8, 1.05), rng.uniform(0.28, 0.34)
-        z, front, base = radius + 0.14, -0.18, True
-        solids = [
-            plate(0.3, (width / 2, 0), (0.42 * width, 0.16), (0.98 * radius, 1.1 * radius), (0.62 * radius, 2.1 * radius), at=(0, 0, 0.08)),
-            box(1.12 * width, 0.42, 0.1),
-        ]
-        solids.append(prism(sides, 0.82 * radius, 0.1).lying_along_y().moved(0, -0.1, z))
-        front, dial = -0.21, 0.82 * radius
+    solids, (y, z, dial), facts = {"alarm": alarm_clock, "grandfather": grandfather_clock, "mantel": mantel_clock}[kind](rng, sides)
     for reach, angle, wide, out in ((0.55, hour, 0.06, 0.0), (0.8, minute, 0.05, 0.03)):
-        solids.append(box(wide, 0.05, reach * dial, (0, 0, -0.02)).rolled(angle).moved(0, front - out, z))
+        solids.append(box(wide, 0.05, reach * dial, (0, 0, -0.02)).rolled(angle).moved(0, y - out, z))
 
     return solids, Facts(
-        names=(
-            "clock",
-            *{
-                "alarm": ("alarm clock", "bedside clock"),
-                "grandfather": ("grandfather clock", "longcase clock"),
-                "mantel": ("mantel clock", "table clock"),
-            }[kind],
-        ),
-        adjectives=({"alarm": "round", "grandfather": "tall", "mantel": "low"}[kind],),
-        features=(
-            "two hands",
-            "a round dial",
-            *(("two legs", several(bells, "bell") if bells else "no bells") if kind == "alarm" else ()),
-            *((several(weights, "weight") if weights else "no weights",) if kind == "grandfather" else ()),
-            *({"none": (), "gabled": ("a gabled top",), "flat": ("a flat top",)}[crown]),
-            *(("a wide base",) if base else ()),
-        ),
-        materials=("wooden", "antique") if kind != "alarm" else ("metal",),
-        parameters={"kind": kind, "legs": legs, "bells": bells, "weights": weights, "crown": crown, "hands": 2},
+        names=("clock", *facts.names),
+        adjectives=facts.adjectives,
+        features=("two hands", "a round dial", *facts.features),
+        materials=facts.materials,
+        parameters={"kind": kind, "hands": 2, **facts.parameters},
     )
+
+
+# The case of a clock; where its hands turn, as y, z and the radius of the dial; and what is true of it.
+Case = tuple[list[Solid], tuple[float, float, float], Facts]
+
+
+def alarm_clock(rng: Generator, sides: int) -> Case:
+    radius, bells = rng.uniform(0.32, 0.4), pick(rng, (0, 2, 2))
+    z = radius + 0.14
+    solids = [
+        prism(sides, radius, 0.28).lying_along_y().moved(0, 0.14, z),
+        ring(sides, 1.1 * radius, 0.84 * radius, 0.12).lying_along_y().moved(0, -0.1, z),
+        *pair(box(0.09, 0.12, 0.26, (0.72 * radius, 0, 0), shift=(-0.12, 0))),
+    ]
+    if bells:
+        solids += pair(lathe(6, (0.17, 0), (0.13, 0.1), (0.04, 0.14)).rolled(0.55).moved(0.6 * radius, 0, z + 0.93 * radius))
+        solids.append(box(0.05, 0.06, 0.34, (0, 0, z + 0.9 * radius)))
+    facts = Facts(
+        names=("alarm clock", "bedside clock"),
+        adjectives=("round",),
+        features=("two legs", several(bells, "bell") if bells else "no bells"),
+        materials=("metal",),
+        parameters={"legs": 2, "bells": bells},
+    )
+    return solids, (-0.14, z, radius), facts
+
+
+def grandfather_clock(rng: Generator, sides: int) -> Case:
+    width, height, weights, crown = rng.uniform(0.42, 0.52), rng.uniform(1.7, 2.2), whole(rng, 0, 2), pick(rng, ("gabled", "flat"))
+    deep, dial = 0.3, 0.42 * width
+    z, front = height - 0.34, -deep / 2
+    solids = [
+        box(1.25 * width, deep + 0.12, 0.34),
+        box(width, deep, height - 0.6, (0, 0, 0.3)),
+        box(1.2 * width, deep + 0.06, 0.56, (0, 0, height - 0.62)),
+        prism(sides, 1.2 * dial, 0.1).lying_along_y().moved(0, front + 0.03, z),
+        box(0.7 * width, 0.08, height - 1.16, (0, front, 0.42)),
+    ]
+    if crown == "gabled":
+        solids.append(gable(1.4 * width, deep + 0.2, 0.2, (0, 0, height - 0.08)))
+    else:
+        solids.append(box(1.4 * width, deep + 0.16, 0.1, (0, 0, height - 0.08)))
+    solids += [prism(6, 0.055, 0.32, ((i - (weights - 1) / 2) * 0.2, front - 0.06, 0.62)) for i in range(weights)]
+    facts = Facts(
+        names=("grandfather clock", "longcase clock"),
+        adjectives=("tall",),
+        features=(several(weights, "weight") if weights else "no weights", f"a {crown} top"),
+        materials=("wooden", "antique"),
+        parameters={"weights": weights, "crown": crown},
+    )
+    return solids, (front - 0.07, z, dial), facts
+
+
+def mantel_clock(rng: Generator, sides: int) -> Case:
+    width, radius, feet = rng.uniform(0.8, 1.05), rng.uniform(0.28, 0.34), chance(rng, 0.4)
+    z, lift = radius + 0.14, 0.07 if feet else 0.0
+    solids = [
+        plate(0.3, (width / 2, 0), (0.42 * width, 0.16), (0.98 * radius, 1.1 * radius), (0.62 * radius, 2.1 * radius), at=(0, 0, 0.08)),
+        box(1.12 * width, 0.42, 0.1),
+        prism(sides, 0.82 * radius, 0.1).lying_along_y().moved(0, -0.1, z),
+    ]
+    solids = [part.moved(z=lift) for part in solids]
+    if feet:
+        solids += pair(*(box(0.1, 0.1, 0.1, (0.47 * width, y, 0)) for y in (-0.13, 0.13)))
+    facts = Facts(
+        names=("mantel clock", "table clock"),
+        adjectives=("low",),
+        features=("a wide base", "four feet" if feet else "no feet"),
+        materials=("wooden", "antique"),
+        parameters={"feet": 4 * feet},
+    )
+    return solids, (-0.21, z + lift, 0.82 * radius), facts

@@ -83,7 +83,7 @@ def staircase(rng: Generator) -> tuple[list[Solid], Facts]:
         x = side * (width / 2 - 0.09)
         for share in (0.5, steps - 0.5):
             z = (int(share) + 1) * riser
-            solids.append(box(0.07, 0.07, rail_height + 0.03, (x, share * tread - length / 2, z - 0.05)))
+            solids.append(box(0.07, 0.07, rail_height + 0.03, (x, share * tread - length / 2, z - 0.035)))
         run = length - tread
         bar = box(0.12, run + 0.24, 0.09, (0, 0, 0))
         tilt = bar.vertices.copy()
@@ -140,7 +140,7 @@ def door(rng: Generator) -> tuple[list[Solid], Facts]:
         solids.append(box(wide + 2 * side + 0.16, 0.55, 0.1, (0, -0.1, -0.06)))
 
     return solids, Facts(
-        names=("door", "double door" if double else "front door", "door in a frame"),
+        names=("door", "double door" if double else "front door"),
         adjectives=(*sized(height / wide, 1.4, 2.2, "wide", "narrow"), shape),
         features=(
             *((several(panels * len(leaves), "panel"),) if panels else ("no panels",)),
@@ -188,7 +188,7 @@ def tombstone(rng: Generator) -> tuple[list[Solid], Facts]:
         solids.append(box(1.9 * half, 1.2, 0.16, (0, -0.72 - thick / 2, 0), top=(0.8, 0.9)))
 
     return solids, Facts(
-        names=("tombstone", "gravestone", "headstone", "grave"),
+        names=("tombstone", "gravestone", "headstone", *(("grave",) if grave else ())),
         adjectives=(
             *sized(height / half, 2.3, 3.2, "low", "tall"),
             *({"round": ("rounded",), "pointed": ("pointed",), "square": ("square",)}.get(shape, ())),
@@ -197,7 +197,7 @@ def tombstone(rng: Generator) -> tuple[list[Solid], Facts]:
             {"round": "a rounded top", "pointed": "a pointed top", "square": "a flat top", "cross": "a cross"}[shape],
             *(("a tablet",) if tablet else ()),
             several(base, "base step"),
-            "a grave in front" if grave else "no grave",
+            "a stone slab in front" if grave else "no slab",
         ),
         materials=("stone", "mossy", "weathered"),
         parameters={"shape": shape, "steps": base, "grave": grave, "tablet": tablet},

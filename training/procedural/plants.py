@@ -14,7 +14,8 @@ from training.procedural.registry import family
 
 @family(held_out={"arms": 2, "pot": True})
 def cactus(rng: Generator) -> tuple[list[Solid], Facts]:
-    arms, pot, flower = pick(rng, (0, 1, 2, 2, 3)), chance(rng, 0.35), chance(rng, 0.3)
+    pot, flower = chance(rng, 0.35), chance(rng, 0.3)
+    arms = pick(rng, (0, 0, 1, 2) if pot else (1, 2, 2, 3))
     sides, radius, height = pick(rng, (6, 8)), rng.uniform(0.2, 0.3), rng.uniform(1.0, 1.8)
     thickness = rng.uniform(0.5, 0.65) * radius
 
@@ -131,10 +132,10 @@ def flower(rng: Generator) -> tuple[list[Solid], Facts]:
     )
 
 
-@family(held_out={"balls": 3, "height": (0.75, 0.95)})
+@family(held_out={"kind": "round", "balls": 3, "height": (0.75, 0.95)})
 def bush(rng: Generator) -> tuple[list[Solid], Facts]:
     kind = pick(rng, ("round", "round", "round", "hedge", "cone"))
-    balls = whole(rng, 1, 4) if kind == "round" else 1
+    balls = {"round": whole(rng, 1, 4), "hedge": whole(rng, 3, 5), "cone": 1}[kind]
     stem = balls == 1 and (kind == "round" or (kind == "cone" and chance(rng, 0.5)))
     radius, height = rng.uniform(0.55, 0.75), rng.uniform(0.75, 1.15)
     lift = rng.uniform(0.15, 0.35) if stem else 0.0
@@ -145,10 +146,9 @@ def bush(rng: Generator) -> tuple[list[Solid], Facts]:
         spots = ((0.85, -0.15, 0.72), (-0.8, 0.1, 0.62), (-0.1, -0.8, 0.5))
         for x, y, size in spots[: balls - 1]:
             solids.append(lump(6, size * radius, size * height * rng.uniform(0.85, 1.1), 0).turned(0.3).moved(x * radius, y * radius))
-    if kind == "hedge":
-        width, deep = rng.uniform(1.2, 2.2), rng.uniform(0.4, 0.75)
-        solids.append(box(width, deep, 0.8 * height, (0, 0, 0.08), top=(0.95, 0.9)))
-        solids.append(box(rng.uniform(0.8, 0.92) * width, 0.75 * deep, 0.2))
+    for i in range(balls if kind == "hedge" else 0):
+        part = lump(6, 0.75 * radius, height * rng.uniform(0.85, 1.05), 0.02 * (i % 2))
+        solids.append(part.scaled(y=rng.uniform(0.65, 0.8)).moved((i - (balls - 1) / 2) * 0.85 * radius))
     if kind == "cone":
         solids.append(
             lathe(
@@ -164,9 +164,9 @@ def bush(rng: Generator) -> tuple[list[Solid], Facts]:
 
     return solids, Facts(
         names=("bush", "hedge" if kind == "hedge" else "shrub", *(("garden bush",) if stem else ())),
-        adjectives=(*sized(height / radius, 1.3, 1.6, "low", "tall"), {"round": "round", "hedge": "rectangular", "cone": "pointed"}[kind]),
+        adjectives=(*sized(height / radius, 1.3, 1.6, "low", "tall"), {"round": "round", "hedge": "long", "cone": "pointed"}[kind]),
         features=(
-            *((several(balls, "ball") + " of leaves",) if kind == "round" else ()),
+            *({"round": (several(balls, "ball") + " of leaves",), "hedge": (several(balls, "ball") + " in a row",), "cone": ()}[kind]),
             *(("a stem",) if stem else ()),
         ),
         materials=("leafy",),

@@ -154,7 +154,7 @@ def crate(rng: Generator) -> tuple[list[Solid], Facts]:
 
     return solids, Facts(
         names=("crate", "wooden crate", "box", "shipping crate" if kind == "framed" else "slatted crate"),
-        adjectives=(*(("long",) if long else ("square", "cube-shaped")),),
+        adjectives=("long",) if long else (pick(rng, ("square", "cube-shaped")),),
         features=(
             "a frame around recessed panels" if kind == "framed" else several(slats, "slat") + " on each side",
             *({"none": (), "board": ("a board across the front",), "cross": ("a diagonal brace",)}[brace]),
