@@ -39,13 +39,16 @@ def open_clip() -> Any:
 
 @dataclass(frozen=True)
 class TextConfig:
-    """The small tower. width: of a token embedding. layers, heads: of the tower. context: longest prompt in tokens; the rest is cut off."""
+    """Sizes of a tower. width: of a token embedding. context: longest prompt in tokens; the rest is cut off. quick_gelu: the activation of
+    OpenAI's weights, x sigmoid(1.702 x), instead of GELU.
+    """
 
     width: int = 128
     layers: int = 2
     heads: int = 4
     context: int = 32
     vocabulary: int = 49408
+    quick_gelu: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,8 @@ class TextTower(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.config = config
-        self.transformer = open_clip().transformer.TextTransformer(
+        parts = open_clip().transformer
+        self.transformer = parts.TextTransformer(
             context_length=config.context,
             vocab_size=config.vocabulary,
             width=config.width,
@@ -94,6 +98,7 @@ class TextTower(nn.Module):
             output_dim=None,
             proj_type="none",
             output_tokens=True,
+            act_layer=parts.QuickGELU if config.quick_gelu else nn.GELU,
         )
 
     def forward(self, ids: Tensor) -> Text:
@@ -115,8 +120,10 @@ def open_clip_tower(name: str, pretrained: str | None = None, download: bool = F
     if config is None or "hf_model_name" in config["text_cfg"]:
         known = [other for other in open_clip().list_models() if "hf_model_name" not in open_clip().get_model_config(other)["text_cfg"]]
         raise ValueError(f"OpenCLIP has no model {name!r} with a text tower of its own; use one of {', '.join(known)}")
-    sizes = {key: config["text_cfg"][key] for key in ("width", "layers", "heads") if key in config["text_cfg"]}
-    tower = TextTower(TextConfig(**sizes, context=config["text_cfg"].get("context_length", 77)))
+    sizes = {key: config["text_cfg"][key] for key in ("width", "layers", "heads")}
+    known_weights = open_clip().get_pretrained_cfg(name, pretrained) if pretrained else {}
+    quick = config.get("quick_gelu", False) or known_weights.get("quick_gelu", False)
+    tower = TextTower(TextConfig(**sizes, context=config["text_cfg"]["context_length"], quick_gelu=quick))
     if pretrained is not None:
         load_tower(tower, pretrained_file(name, pretrained, download))
     return tower.requires_grad_(False)
@@ -137,7 +144,7 @@ def pretrained_file(name: str, pretrained: str, download: bool) -> Path:
 
 def load_tower(tower: TextTower, path: Path) -> None:
     """Put weights of a whole CLIP, or of its text tower alone, into a tower. Raises ValueError if some that it needs are missing."""
-    weights = open_clip().load_state_dict(str(path), weights_only=True)
+    weights = open_clip().factory.load_state_dict(str(path), weights_only=True)
     found = {name.removeprefix("text."): weight for name, weight in weights.items()}
     needed = tower.transformer.state_dict()
     if missing := [name for name in needed if name not in found]:

@@ -98,22 +98,25 @@ def decode(
 ) -> bool:
     """Fill `rows` with new faces until each has ended, has `max_faces` of them or has nowhere to go. Returns False if it was stopped.
 
-    text: one row, the same for all rows; with guidance a second one, without text. None for a model without text.
+    text: for each row, or one for all of them; with guidance as many again below, without text. None for a model without text.
     given: [m, codes a face] faces to go on from, the same for all rows. should_stop: asked after every face.
     Raises ValueError if text has another number of rows.
     """
     branches = 2 if sampling.guidance_scale != 1 else 1
-    if (said := 1 if text is None else len(text.tokens)) != branches:
-        raise ValueError(f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches}")
+    said = 1 if text is None else len(text.tokens)
+    if said not in (branches, branches * len(rows)):
+        raise ValueError(
+            f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches} or {branches * len(rows)}"
+        )
     device = stepper.device
-    prefix = None if given is None else torch.from_numpy(given).to(device).expand(branches, -1, -1)
+    prefix = None if given is None else torch.from_numpy(given).to(device).expand(said, -1, -1)
     state = stepper.begin(text, prefix, max_faces + (0 if given is None else len(given)))
 
     def keep(places: list[int], of: int) -> None:
         """Of each branch, which has so many rows, go on with the rows in these places."""
         state.select(torch.tensor([branch * of + place for branch in range(branches) for place in places], device=device))
 
-    if len(rows) > 1:
+    if said < branches * len(rows):
         keep([0] * len(rows), of=1)
     active = list(range(len(rows)))
     while active:

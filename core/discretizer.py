@@ -63,6 +63,12 @@ class MeshDiscretizer:
         padded = torch.nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=ABSENT)
         return padded.reshape(len(codes), -1, self.codes_per_vertex).to(vertices.device)
 
+    def decode_from_codes_to_faces(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit box coordinates [b, n, v, 3], NaN where absent, and which faces there are [b, n], of codes [b, n v, 3] padded with -1."""
+        coordinates = torch.from_numpy(self.decode(codes.cpu().numpy())).to(codes.device)
+        coordinates = coordinates.view(len(codes), -1, self.vertices_per_face, 3)
+        return coordinates, ~coordinates[:, :, 0, 0].isnan()
+
     def code_vectors(self) -> Tensor:
         """[3, levels, 32] what each code means, as sines and cosines of its coordinate, so that near codes look alike."""
         return coordinate_vectors(self.levels).expand(self.codes_per_vertex, -1, -1)

@@ -45,6 +45,9 @@ class Tokenizer(Protocol):
     def tokenize(self, vertices: Tensor, faces: Tensor, face_edges: Tensor | None = None) -> Tensor:
         """[b, n v, k] codes of a batch of meshes, padded with -1."""
 
+    def decode_from_codes_to_faces(self, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Coordinates [b, n, v, 3], NaN where absent, and which faces there are [b, n], of codes [b, n v, k] padded with -1."""
+
     def code_vectors(self) -> Tensor:
         """[k, codebook_size, width] what each code means."""
 

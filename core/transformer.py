@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -19,14 +20,17 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from core.conditioning import FiLM, Text, TextConditioner
+from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
+from core.mesh import IntArray
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
 from core.symbols import IGNORE, to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
+from core.without_memory import WithoutMemory
 
 LOGITS_AT_ONCE = 1 << 24  # of a batch with more, the loss is worked out in parts, each again on the way back
 
@@ -365,7 +369,57 @@ class MeshTransformer(Pretrained, nn.Module):
         rows = Text.stack([text, self.text([""])])
         return rows.select(torch.where(dropped, len(text.tokens), torch.arange(len(text.tokens), device=self.device)))
 
-    # ---- generation: one step at a time
+    # ---- generation
+
+    @torch.no_grad()
+    def generate(
+        self,
+        *,
+        texts: Sequence[str] | None = None,
+        text_embeds: Tensor | None = None,
+        batch_size: int = 1,
+        prompt: Tensor | None = None,
+        cond_scale: float = 1.0,
+        remove_parallel_component: bool = False,
+        temperature: float = 1.0,
+        min_p: float = 0.0,
+        max_faces: int | None = None,
+        seed: int | None = None,
+        cache_kv: bool = True,
+        return_codes: bool = False,
+    ) -> tuple[Tensor, Tensor] | Tensor:
+        """New meshes: face coordinates [b, n, v, 3], NaN where there is nothing, and which faces there are [b, n].
+
+        texts, text_embeds: one for each mesh, as in `forward`; without them batch_size says how many. prompt: [m, v k] codes of faces that
+        all of them begin with. cond_scale, remove_parallel_component: guidance, as in core.conditioning.guide; temperature, min_p: as in
+        core.decoding.Sampling. max_faces: the most new faces; None for as many as the context holds. seed: of the draws, row by row;
+        None takes one from torch's generator. cache_kv: False works everything out anew at every code, to the same end.
+        return_codes: codes [b, n v, k] padded with -1 instead of coordinates.
+        Raises ValueError for what does not fit.
+        """
+        rows = len(texts) if texts is not None else batch_size if text_embeds is None else len(text_embeds)
+        sampling = Sampling(temperature, min_p, cond_scale if self.text else 1.0, remove_parallel_component)
+        text = self.read_text(texts, text_embeds, rows)
+        if text is not None and self.text is not None and sampling.guidance_scale != 1:
+            text = Text.stack([text, self.text([""] * rows)])
+        given = None if prompt is None else self.checked(prompt[None])[0].cpu().numpy()
+        room = self.max_faces - (0 if given is None else len(given))
+        if max_faces is not None and not 0 < max_faces <= room:
+            raise ValueError(f"max_faces is {max_faces}; use 1..{room}")
+        seed = int(torch.randint(1 << 31, ())) if seed is None else seed
+        samples = [Row(self.tokenizer.grammar(given), np.random.default_rng((seed, row)), []) for row in range(rows)]
+        stepper = self if cache_kv else WithoutMemory(self)
+        decode(stepper, text, samples, sampling, given=given, max_faces=max_faces or room)
+        codes = self.padded([sample.faces for sample in samples], given)
+        return codes if return_codes else self.tokenizer.decode_from_codes_to_faces(codes)
+
+    def padded(self, meshes: list[list[list[int]]], given: IntArray | None) -> Tensor:
+        """Codes [b, n v, k] of meshes of faces of codes, each behind the faces given, padded with -1."""
+        before = [] if given is None else given.tolist()
+        codes = [torch.tensor([*before, *faces], dtype=torch.long).view(-1, self.codes_per_vertex) for faces in meshes]
+        return nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=-1).to(self.device)
+
+    # ---- one step at a time
 
     def begin(self, text: Text | None, given: Tensor | None, capacity: int, rows: int = 1) -> DecodeState:
         """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass.

@@ -213,6 +213,46 @@ def test_a_reversible_stack_keeps_no_activations_of_its_depth() -> None:
     assert kept(8, reversible=False) > 1.2 * kept(2, reversible=False)
 
 
+# ---- generation
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("names", [[], *([name] for name in OPTIONS), *map(list, PAIRS[::4])], ids=" + ".join)
+def test_generation_with_and_without_memories_ends_alike(names: list[str], temperature: float) -> None:
+    model = make(*names)
+    options: dict[str, Any] = {"temperature": temperature, "max_faces": 3, "seed": 5, "return_codes": True}
+    if model.text:
+        options |= {"texts": ["a chair", "a round table"], "cond_scale": 2.0, "remove_parallel_component": True}
+    else:
+        options |= {"batch_size": 2, "prompt": some_codes(1, 2)[0]}
+    assert model.generate(**options).equal(model.generate(**options, cache_kv=False))
+
+
+def test_generation_gives_coordinates_and_which_faces_there_are(transformer: MeshTransformer) -> None:
+    coordinates, mask = transformer.generate(texts=["a chair", "a table", ""], max_faces=4, seed=1)
+    assert coordinates.shape == (3, mask.shape[1], 4, 3)
+    assert coordinates[mask][:, :3].isfinite().all()
+    assert coordinates[~mask].isnan().all()
+
+
+def test_each_text_has_its_own_mesh_whatever_its_company(transformer: MeshTransformer) -> None:
+    options: dict[str, Any] = {"max_faces": 4, "seed": 1, "cond_scale": 2.0, "return_codes": True}
+    together = transformer.generate(texts=["a chair", "a long wooden bench"], **options)
+    alone = transformer.generate(texts=["a chair"], **options)
+    assert together[0, : alone.shape[1]].equal(alone[0])
+
+
+def test_a_prompt_is_kept_and_gone_on_from(transformer: MeshTransformer) -> None:
+    prompt = some_codes(1, 3)[0]
+    codes = transformer.generate(batch_size=2, prompt=prompt, max_faces=2, seed=3, return_codes=True)
+    assert codes[:, : 3 * 4].reshape(2, 3, 12).equal(prompt.expand(2, -1, -1))
+
+
+def test_too_many_new_faces_are_refused(transformer: MeshTransformer) -> None:
+    with pytest.raises(ValueError, match=r"max_faces is 19; use 1..18"):
+        transformer.generate(prompt=some_codes(1, 2)[0], max_faces=19)
+
+
 # ---- training
 
 
