@@ -1,8 +1,8 @@
 """What is measured of our own code. Runs in the project's environment, as a `Side`; figures have the names that theirs have.
 
-A model is named: "default" is the checkpoint; "default, long" has its sizes, room for many faces and random weights; "512/12" has the other
-side's width, depth, codebook and faces of three corners, and random weights. Generation of codes follows a script, so that its length
-is known: every step does all of its work, then takes the next code of the script.
+A model is named: "default" is the checkpoint; "default, long" has its sizes, room for many faces and random weights; "512/12" is a
+MeshTransformer over a MeshAutoencoder with the other side's width, depth, codebook and faces of three corners, and random weights.
+Generation of codes follows a script, so that its length is known: every step does all of its work, then takes the next code of the script.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as core.cli does, before torch is loaded
 
@@ -28,16 +29,19 @@ from core.autoencoder import MeshAutoencoder
 from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
+from core.engine import Engine, Layer, Matrix
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import Request
-from core.transformer import MeshTransformer, TransformerConfig
+from core.transformer import MeshTransformer
 from core.worker import set_threads
 
 DEFAULT = Path("models/default")
 PROMPTS = ("a chair", "a table", "a house", "a barrel", "a sofa")
 LONG = 4200  # faces
-RIVAL_CODEBOOK, RIVAL_CODES = 16384, 2
+HELD_OUT_EACH = 2  # meshes of each family
+RIVAL_CODES = 6  # of a face
+RIVAL_FACES = 1024  # that there is room for
 BANDWIDTH_BLOCK = 64 * 2**20  # floats: many times any cache
 
 
@@ -52,36 +56,47 @@ def pipeline() -> MeshGPT:
 def transformer(model: str) -> MeshTransformer:
     torch.manual_seed(0)
     if model == "512/12":
-        config = TransformerConfig(
-            RIVAL_CODES, RIVAL_CODEBOOK, 192, dim=512, depth=12, heads=8, fine_dim=512, fine_heads=8, max_faces=1024, vertices_per_face=3
-        )
-        return MeshTransformer(config, torch.randn(RIVAL_CODES, RIVAL_CODEBOOK, config.code_width)).eval()
-    checkpoint = pipeline().transformer
+        length = RIVAL_CODES * RIVAL_FACES
+        return MeshTransformer(autoencoder(), dim=512, attn_depth=12, fine_attn_depth=2, max_seq_len=length).eval()
+    checkpoint = pipeline()
     if model == "default":
-        return checkpoint
-    return MeshTransformer(replace(checkpoint.config, max_faces=LONG), pipeline().tokenizer.code_vectors()).eval()
+        network = MeshTransformer(checkpoint.tokenizer, checkpoint.config)
+        network.load_state_dict(checkpoint.weights)
+        return network.eval()
+    config = replace(checkpoint.config, max_seq_len=LONG * checkpoint.tokenizer.codes_per_face)
+    return MeshTransformer(checkpoint.tokenizer, config).eval()
+
+
+@cache
+def engine(model: str, precision: str = "auto", window: int | None = None) -> Engine:
+    """What generates with a model's weights."""
+    network = transformer(model)
+    return Engine(network.tokenizer, network.config, network.state_dict(), window=window, precision=precision)
+
+
+@cache
+def autoencoder() -> MeshAutoencoder:
+    torch.manual_seed(0)
+    return MeshAutoencoder(num_discrete_coors=128).eval()
 
 
 class Script(CodeGrammar):
-    """A grammar that asks another one what it allows, and then allows only the next code of a script [faces, codes a face]."""
+    """A grammar that does the work of another one, and then allows only the next code of a script [faces, codes a face]."""
 
-    def __init__(self, codes: IntArray, grammar: CodeGrammar | None, codebook_size: int) -> None:
+    def __init__(self, codes: IntArray, grammar: CodeGrammar, codebook_size: int) -> None:
         super().__init__(codebook_size, codes_per_vertex=1)
-        self.codes, self.width, self.at, self.grammar = codes.reshape(-1).tolist(), codes.shape[1], 0, grammar
+        self.codes, self.at, self.grammar = codes.reshape(-1).tolist(), 0, grammar
 
     def allowed(self) -> NDArray[np.bool_]:
-        if self.grammar:
-            self.grammar.allowed()
-        mask = np.zeros(self.end + 1, bool)
+        mask = self.grammar.allowed()
+        mask[:] = False
         mask[self.absent if self.codes[self.at] == ABSENT else self.codes[self.at]] = True
         return mask
 
     def push(self, code: int) -> None:
-        if self.grammar:
-            self.grammar.push(code)
+        self.grammar.push(code)
+        self.previous = self.grammar.previous
         self.at += 1
-        if self.at % self.width == 0:
-            self.previous = self.codes[self.at - self.width : self.at]
 
 
 def about() -> Figures:
@@ -96,7 +111,7 @@ def bandwidth() -> Figures:
     return {"bytes_a_second": block.numel() * block.element_size() / seconds}
 
 
-def fastest(work: Callable[[], object], times: int = 5) -> float:
+def fastest(work: Callable[[], object], times: int = 20) -> float:
     seconds = []
     for _ in range(times):
         begin = time.perf_counter()
@@ -105,40 +120,64 @@ def fastest(work: Callable[[], object], times: int = 5) -> float:
     return min(seconds)
 
 
-def reads(model: str) -> Figures:
+def reads(model: str, precision: str = "auto") -> Figures:
     """What a generated face reads of memory; fields as in benchmarks.floor.Reads."""
-    network = transformer(model)
-    config = network.config
-    sizes = {name: p.numel() * p.element_size() for name, p in network.named_parameters() if "text.key_value" not in name}
-    fine = sum(size for name, size in sizes.items() if name.startswith("fine."))
-    last_vertex = sizes["last_vertex.weight"] / config.codes_per_vertex  # once a vertex
-    head = sizes["head"] / config.codes_per_vertex  # every level has its own
-    width = 4  # bytes of a number in the memories
-    remembered = config.depth * 2 * config.dim + config.codes_per_face * config.vertices_per_face * config.fine_depth * 2 * config.fine_dim
+    network = engine(model, precision)
+    vertices, codes = network.vertices_per_face, network.codes_per_face
+    face = layers_bytes(network.coarse) + size_of(network.plan, network.face_projection)
+    first = layers_bytes(network.fine) + size_of(network.last_vertex)  # of a vertex; its later codes need no keys and values
+    saved = sum(size_of(layer.qkv) - size_of(layer.query) for layer in network.fine) + size_of(network.last_vertex)
+    heads = size_of(*network.heads) / len(network.heads)
+    remembered = (size_of_position(network.coarse), codes * vertices * size_of_position(network.fine))
     return {
-        "face_weights": sum(size for name, size in sizes.items() if name.startswith(("coarse.", "plan.", "face_projection."))),
-        "code_weights": fine + last_vertex + head,
-        "codes": config.codes_per_face,
-        "cache": width * remembered,
-        "parameters": sum(p.numel() for p in network.parameters()),
+        "face_weights": face,
+        "code_weights": first + heads - saved * (1 - vertices / codes),
+        "codes": codes,
+        "cache": sum(remembered),
+        "parameters": sum(p.numel() for p in transformer(model).parameters()),
     }
 
 
-def generate(model: str, faces: int, batch: int = 1, prompt: int = 0, guidance: float | None = None) -> Figures:
+def layers_bytes(layers: list[Layer]) -> int:
+    """Of the matrices that a step reads which remembers its position."""
+    return sum(
+        size_of(layer.qkv, layer.out, layer.up, layer.down, *((layer.text_query, layer.text_out) if layer.reads_text else ()))
+        for layer in layers
+    )
+
+
+def size_of(*matrices: Matrix) -> int:
+    return sum(matrix.weight.nbytes for matrix in matrices)
+
+
+def size_of_position(layers: list[Layer]) -> int:
+    """Of the keys and values of one position."""
+    return sum(2 * layer.heads * layer.width * layer.memory.keys.element_size() for layer in layers)
+
+
+def generate(
+    model: str,
+    faces: int,
+    batch: int = 1,
+    prompt: int = 0,
+    guidance: float = 1.0,
+    precision: str = "auto",
+    window: int | None = None,
+) -> Figures:
     """Seconds to generate codes of `faces` faces after a prompt: in all, to the first face, and for each later one; memory in bytes, before
-    and at most. prompt: its faces. guidance: the scale.
+    and at most. prompt: its faces. guidance, precision, window: as in Sampling and Engine.
     """
-    network = transformer(model)
-    codes = script(model, prompt + faces)
-    sampling = Sampling(1.0, 0.0, guidance or 1.0)
+    stepper, codes = engine(model, precision, window), script(model, prompt + faces)
+    sampling = Sampling(guidance_scale=guidance)
     rows = [row(model, codes, prompt, seed) for seed in range(batch)]
+    text = some_text(model, 2 if sampling.guidance_scale != 1 else 1)
     stamps: list[float] = []
     before = resident_bytes()
     forget_peak()
     begin = time.perf_counter()
     decode(
-        network,
-        some_text(network, len(rows) * (2 if sampling.guidance_scale != 1 else 1)),
+        stepper,
+        text,
         rows,
         sampling,
         given=codes[:prompt] if prompt else None,
@@ -156,38 +195,64 @@ def generate(model: str, faces: int, batch: int = 1, prompt: int = 0, guidance: 
 
 
 def row(model: str, codes: IntArray, prompt: int, seed: int) -> Row:
-    """A sample that follows the codes after the prompt, with the work of a coordinate grammar if the model has coordinates."""
-    grammar = MeshDiscretizer().grammar(codes[:prompt]) if model != "512/12" else None
-    return Row(Script(codes[prompt:], grammar, transformer(model).config.codebook_size), np.random.default_rng(seed), [])
+    """A sample that follows the codes after the prompt."""
+    tokenizer = transformer(model).tokenizer
+    script = Script(codes[prompt:], tokenizer.grammar(codes[:prompt]), tokenizer.codebook_size)
+    return Row(script, np.random.default_rng(seed), [])
 
 
 def script(model: str, faces: int) -> IntArray:
     """[faces, codes a face] what is generated: boxes on the grid; random codes where codes are learned."""
     if model == "512/12":
-        return np.random.default_rng(0).integers(0, RIVAL_CODEBOOK, (faces, 3 * RIVAL_CODES))
+        return np.random.default_rng(0).integers(0, autoencoder().codebook_size, (faces, RIVAL_CODES))
     return MeshDiscretizer().encode(Mesh(*boxes(faces)))
 
 
-def some_text(network: MeshTransformer, rows: int) -> Text:
-    return Text(torch.randn(rows, 8, network.config.text_width), torch.ones(rows, 8, dtype=torch.bool))
+def some_text(model: str, rows: int) -> Text | None:
+    """A text of eight tokens; None for a model without text."""
+    text = transformer(model).text
+    return Text(torch.randn(rows, 8, text.width), torch.ones(rows, 8, dtype=torch.bool)) if text else None
 
 
 @torch.inference_mode()
 def prefill(model: str, faces: int) -> Figures:
     """Seconds to take in a prompt, up to where the first new code can be drawn."""
-    network, codes = transformer(model), torch.from_numpy(script(model, faces))[None]
+    stepper, codes, text = engine(model), torch.from_numpy(script(model, faces))[None], some_text(model, 1)
     begin = time.perf_counter()
-    network.begin(some_text(network, 1), codes, faces + 1)
+    stepper.begin(text, codes, faces + 1)
     return {"seconds": time.perf_counter() - begin}
 
 
 @torch.inference_mode()
 def forward(model: str, faces: int) -> Figures:
     """Seconds of one forward pass over so many faces."""
-    network, codes = transformer(model), torch.from_numpy(script(model, faces))[None]
+    network, codes, text = transformer(model), torch.from_numpy(script(model, faces))[None], some_text(model, 1)
     begin = time.perf_counter()
-    network.logits(codes, some_text(network, 1))
+    network.logits(codes, text)
     return {"seconds": time.perf_counter() - begin}
+
+
+@torch.inference_mode()
+def nats(precision: str) -> Figures:
+    """Nats a face that the default model gives to held-out procedural meshes, through the engine."""
+    stepper, total, faces = engine("default", precision), 0.0, 0
+    for codes, caption in held_out():
+        text = pipeline().read(caption, guided=False)
+        total += float(stepper.nats(torch.from_numpy(codes)[None], text, torch.zeros(1, dtype=torch.long)).sum())
+        faces += len(codes)
+    return {"nats": total / faces, "faces": faces}
+
+
+def held_out() -> list[tuple[IntArray, str]]:
+    """Meshes of the families that the default model was trained on, as codes, each with a caption."""
+    from training.data.dataset import HELD_OUT_SEEDS
+    from training.procedural import FAMILIES
+    from training.procedural import generate as make
+
+    families = [name for name in pipeline().facts["domain"] if name in FAMILIES]
+    samples = [make(name, HELD_OUT_SEEDS + i) for name in families for i in range(HELD_OUT_EACH)]
+    found = [(pipeline().tokenizer.encode(sample.mesh), sample.captions[0]) for sample in samples]
+    return [(codes, caption) for codes, caption in found if len(codes) <= engine("default").max_faces]
 
 
 def run(seed: int, variants: int = 1, guidance: float = 1.0) -> Figures:
@@ -219,33 +284,34 @@ def complete(faces: int) -> Figures:
 def train(model: str, faces: int, batch: int, steps: int) -> Figures:
     """Seconds of each forward and backward pass over a batch, and memory, in bytes, before and at most. Asked of a new process."""
     network = transformer(model).train()
-    codes, text = torch.from_numpy(script(model, faces))[None].repeat(batch, 1, 1), some_text(network, batch)
+    codes = torch.from_numpy(script(model, faces))[None].repeat(batch, 1, 1)
     before, seconds = resident_bytes(), []
     forget_peak()
     for _ in range(steps):
         begin = time.perf_counter()
-        network(codes, text).sum().backward()
+        network(codes=codes).backward()
         seconds.append(time.perf_counter() - begin)
         network.zero_grad(set_to_none=True)
     return {"seconds": seconds, "before": before, "peak": resident_bytes(peak=True)}
 
 
-@cache
-def tokenizer(kind: str) -> MeshDiscretizer | MeshAutoencoder:
-    torch.manual_seed(0)
-    return MeshDiscretizer() if kind == "discretizer" else MeshAutoencoder().eval()
-
-
 def tokenise(kind: str, faces: int) -> Figures:
-    """Seconds to turn a mesh into codes and back. kind: "autoencoder" or "discretizer"."""
-    mesh, with_codes = Mesh(*triangles(faces)), tokenizer(kind)
+    """Seconds to turn a mesh into codes and back. kind: "autoencoder", which takes the tensors that theirs takes, or "discretizer"."""
+    if kind == "discretizer":
+        mesh = Mesh(*triangles(faces))
+        return there_and_back(lambda: MeshDiscretizer().encode(mesh), MeshDiscretizer().decode)
+    model, (vertices, indices) = autoencoder(), (torch.from_numpy(x) for x in triangles(faces))
+    return there_and_back(lambda: model.tokenize(vertices, indices)[None], model.decode_from_codes_to_faces)
+
+
+def there_and_back(encode: Callable[[], Any], decode: Callable[[Any], object]) -> Figures:
     begin = time.perf_counter()
-    codes = with_codes.encode(mesh)
+    codes = encode()
     middle = time.perf_counter()
-    with_codes.decode(codes)
+    decode(codes)
     return {"encode": middle - begin, "decode": time.perf_counter() - middle}
 
 
 if __name__ == "__main__":
     set_threads()
-    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, run, complete, train, tokenise)})
+    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, nats, run, complete, train, tokenise)})

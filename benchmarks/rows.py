@@ -11,11 +11,12 @@ from statistics import median
 
 from benchmarks import worker
 from benchmarks.bench import Ask, Bench, ours, theirs
-from benchmarks.side import Figures
+from benchmarks.side import PYTHON, Figures
 from benchmarks.table import Bar, Row
 
 MB, MS = 1e6, 1e3
 PROMPT = "a chair"
+PRECISIONS = ("fp32", "int8")  # the second is what the engine chooses where it pays
 
 
 def default_model(bench: Bench) -> list[Row]:
@@ -40,20 +41,41 @@ def default_model(bench: Bench) -> list[Row]:
 def same_size(bench: Bench) -> list[Row]:
     """Width 512, 12 and 2 layers, a codebook of 16,384, 6 codes a face."""
     faces = 200
-    mine, shipped, single = bench.turns(3, ours("generate", model="512/12", faces=faces), *theirs("generate", faces=faces))
-    row = Row(
-        f"512/12, batch 1, {faces} faces, fp32",
-        "faces/s",
-        [faces / seconds for seconds in column(mine, "seconds")],
-        [faces / seconds for seconds in column(shipped, "seconds")],
-        [faces / seconds for seconds in column(single, "seconds")],
-        rising=True,
-        share=bench.share(ours("reads", model="512/12"), median(column(mine, "seconds")) / faces, faces / 2),
-        their_share=bench.share(theirs("reads")[0], median(column(shipped, "seconds")) / faces, faces / 2),
-        bars=[Bar("ratio", 2.5), Bar("share", 0.6)],
-        facts={"reads": bench.take(ours("reads", model="512/12")), "their_reads": bench.take(theirs("reads")[0])},
+    asks = [ours("generate", model="512/12", faces=faces, precision=precision) for precision in PRECISIONS]
+    *mine, shipped, single = bench.turns(3, *asks, *theirs("generate", faces=faces))
+    rows = []
+    for precision, figures, ratio in zip(PRECISIONS, mine, (2.5, 4), strict=True):
+        reads = ours("reads", model="512/12", precision=precision)
+        seconds = column(figures, "seconds")
+        row = Row(
+            f"512/12, batch 1, {faces} faces, {precision}",
+            "faces/s",
+            [faces / each for each in seconds],
+            [faces / each for each in column(shipped, "seconds")],
+            [faces / each for each in column(single, "seconds")],
+            rising=True,
+            share=bench.share(reads, median(seconds) / faces, faces / 2),
+            their_share=bench.share(theirs("reads")[0], median(column(shipped, "seconds")) / faces, faces / 2),
+            bars=[Bar("ratio", ratio), Bar("share", 0.6)],
+            facts={"reads": bench.take(reads), "their_reads": bench.take(theirs("reads")[0])},
+        )
+        rows.append(row)
+    return rows
+
+
+def precision(bench: Bench) -> list[Row]:
+    """The default model's weights in the precision that the engine chooses, over fp32: time, and loss on held-out meshes."""
+    taken = bench.turns(3, *(ours("generate", model="default", faces=100, precision=precision) for precision in PRECISIONS))
+    losses = [bench.take(ours("nats", precision=precision)) for precision in PRECISIONS]
+    plain, small = (loss["nats"] for loss in losses)
+    change = Row(
+        "int8 weights, default model: loss over that of fp32, off by",
+        "%",
+        [100 * abs(small / plain - 1)],
+        bars=[Bar("ours", 0.5, True)],
+        facts={"fp32": losses[0], "int8": losses[1]},
     )
-    return [row]
+    return [Row("int8 weights, default model: time a face over that of fp32", "x", quotients(taken[1], taken[0], "seconds")), change]
 
 
 def length(bench: Bench) -> list[Row]:
@@ -202,29 +224,38 @@ def tokenizing(bench: Bench) -> list[Row]:
     return [
         Row(f"{what} 800 faces{kind}", "ms", column(mine, step, MS), column(other, step, MS), bars=bars)
         for step, what in (("encode", "tokenise"), ("decode", "detokenise"))
-        for kind, mine, bars in ((", autoencoder", learned, [Bar("ratio", 3)]), (", discretizer", plain, []))
+        for kind, mine, bars in ((", default autoencoder", learned, [Bar("ratio", 3)]), (", discretizer", plain, []))
     ]
 
 
 def long_meshes(bench: Bench) -> list[Row]:
-    """4,000 faces in one mesh: what taking them in and going on from them needs, over the same of 400."""
-    few, many = bench.turns(3, *(ours("generate", alone=True, model="default, long", prompt=faces - 15, faces=31) for faces in (400, 4000)))
-    memory = [[(run["peak"] - run["before"]) / MB for run in runs] for runs in (few, many)]
-    return [
-        Row(
-            "cost of a face at 4,000 faces over its cost at 400",
-            "x",
-            [median(late["faces"]) / median(early["faces"]) for early, late in zip(few, many, strict=True)],
-            bars=[Bar("ours", 2, at_most=True)],
-        ),
-        Row(
-            "memory of 4,000 faces over that of 400",
-            "x",
-            [late / early for early, late in zip(*memory, strict=True)],
-            bars=[Bar("ours", 10, at_most=True)],
-            facts={"megabytes_400": memory[0], "megabytes_4000": memory[1]},
-        ),
-    ]
+    """4,000 faces in one mesh: what taking them in and going on from them needs, over the same of 400. A tenth is allowed for noise."""
+    rows = []
+    for window, name, bars in ((None, "", ([], [])), (512, ", window of 512", ([Bar("ours", 2, True)], [Bar("ours", 11, True)]))):
+        size = {"model": "default, long", "faces": 31, "window": window}
+        few, many = bench.turns(3, *(ours("generate", alone=True, prompt=faces - 15, **size) for faces in (400, 4000)))
+        costs = [median(late["faces"]) / median(early["faces"]) for early, late in zip(few, many, strict=True)]
+        small, large = ([(run["peak"] - run["before"]) / MB for run in runs] for runs in (few, many))
+        memory = [late / early for early, late in zip(small, large, strict=True)]
+        facts = {"megabytes_400": small, "megabytes_4000": large}
+        rows += [
+            Row(f"cost of a face at 4,000 faces over its cost at 400{name}", "x", costs, bars=bars[0]),
+            Row(f"memory of 4,000 faces over that of 400{name}", "x", memory, bars=bars[1], facts=facts),
+        ]
+    return rows
+
+
+def neighbours(bench: Bench) -> list[Row]:
+    """Which faces of a triangulated grid share an edge, on one thread."""
+    from benchmarks import adjacency  # brings torch into this process, where nothing else needs it
+
+    rows = []
+    for measured in adjacency.measure(PYTHON["theirs"]):
+        mine, other = measured["ours"], measured["theirs"]
+        note = "" if other else f" (theirs needs more than {adjacency.GIGABYTES} GiB)"
+        times = [[figures["seconds"] * MS] if figures else [] for figures in (mine, other)]
+        rows.append(Row(f"neighbours of {measured['faces']:,} faces{note}", "ms", times[0], times[1], facts=measured))
+    return rows
 
 
 def column(figures: list[Figures], name: str, scale: float = 1.0) -> list[float]:
@@ -238,6 +269,7 @@ def quotients(above: list[Figures], below: list[Figures], name: str) -> list[flo
 ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "default": default_model,
     "same-size": same_size,
+    "precision": precision,
     "length": length,
     "guidance": guidance,
     "variants": variants,
@@ -246,4 +278,5 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "training": training,
     "tokenise": tokenizing,
     "long": long_meshes,
+    "adjacency": neighbours,
 }
