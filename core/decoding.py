@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.conditioning import Text, guide
+from core.drafts import Corner, EdgeDrafter
+from core.engine import Engine
 from core.grammar import CodeGrammar
 from core.mesh import IntArray
 
@@ -76,12 +78,18 @@ class Sampling:
 
 @dataclass
 class Row:
-    """A sample in the making. faces: codes of each. ended: whether the model itself ended it."""
+    """A sample in the making. faces: codes of each. ended: whether the model itself ended it.
+
+    drafter: guesses at corners, for speculative decoding (Leviathan et al. 2023): a corner is worked out in one go as if the guess were
+    right, and again from where something else is drawn. As a guess is a single corner and every code has its own random number, what is
+    drawn is the same with a drafter and without. Used by the engine, where all rows have one.
+    """
 
     grammar: CodeGrammar
     random: np.random.Generator
     faces: list[list[int]]
     ended: bool = False
+    drafter: EdgeDrafter | None = None
 
 
 @torch.inference_mode()
@@ -124,6 +132,8 @@ def decode(
         for place in whole:
             row = rows[active[place]]
             row.faces.append(row.grammar.previous)
+            if row.drafter:
+                row.drafter.add(split(codes[place], stepper.codes_per_vertex))
             if on_face:
                 on_face(active[place])
         if should_stop and should_stop():
@@ -142,19 +152,41 @@ def decode(
 def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> tuple[IntArray, list[int]]:
     """A face of symbols [b, v k] for each row, and the rows for which it is whole: the others have come to their end."""
     guided = sampling.guidance_scale != 1
+
+    def tensor(symbols: IntArray) -> Tensor:
+        """Symbols [b, ...] for each branch."""
+        return torch.from_numpy(np.concatenate([symbols, symbols]) if guided else symbols).to(stepper.device)
+
     chances = np.stack([row.random.random(stepper.codes_per_face) for row in rows], 1)
     face = np.zeros((stepper.codes_per_face, len(rows)), np.int64)
     live = list(range(len(rows)))
+    guess, ahead = face.T, None  # [b, k] a draft of the corner at hand, and its logits for as long as what is drawn is what was guessed
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
-        logits = stepper.step_fine(state, vertex, level)
+        if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
+            guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
+        elif level == 0:
+            ahead = None
+        logits = stepper.step_fine(state, vertex, level) if ahead is None else ahead[:, level]
         logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
         live = push(rows, live, draw(logits.numpy(force=True), rows, live, chances[at], sampling), symbols)
         if not live:
             break
-        taken = np.concatenate([symbols, symbols]) if guided else symbols
-        stepper.take(state, level, torch.from_numpy(taken).to(logits.device))
+        stepper.take(state, level, tensor(symbols))
+        if ahead is not None and (guess[live, level] != symbols[live]).any():
+            ahead = None
     return face.T, live
+
+
+def guesses(rows: list[Row], face: IntArray, k: int) -> IntArray | None:
+    """A draft [b, k] of the next corner of each row, after the symbols [at, b] of a face so far; None unless there is one for all rows."""
+    drafts = [row.drafter and row.drafter.guess(split(face[:, place], k)) for place, row in enumerate(rows)]
+    return np.array(drafts) if all(drafts) else None
+
+
+def split(symbols: IntArray, k: int) -> list[Corner]:
+    """The corners of a face of symbols [v k]."""
+    return list(map(tuple, symbols.reshape(-1, k).tolist()))
 
 
 def push(rows: list[Row], live: list[int], drawn: list[int], symbols: IntArray) -> list[int]:

@@ -270,7 +270,7 @@ class Layer:
         if text is not None:
             h = self.text_query(torch.layer_norm(x, self.norm)).float().view(-1, 1, self.width)
             h = torch.bmm(torch.baddbmm(text.bias, h, text.keys).softmax(-1), text.values)
-            x = self.text_out.add(x, h.view(len(x), -1))
+            x = self.text_out.add(x, h.view(x.shape[0], -1))
         return self.feed(x)
 
     def attend(self, x: Tensor, turn: Tensor, seen: slice | None) -> Tensor:
@@ -284,7 +284,20 @@ class Layer:
             memory.append(keys, values, seen)
             h = h.unsqueeze(1)
         h = torch.bmm(torch.bmm(h, memory.near_keys).softmax(-1), memory.near_values)
-        return self.out.add(x, h.view(len(x), -1))
+        return self.out.add(x, h.view(x.shape[0], -1))
+
+    def step_group(self, x: Tensor, turn: Tensor, seen: slice) -> Tensor:
+        """All positions [r, k, d] of a group, of which the first is remembered: `step` of each, in one go and without text."""
+        rows, k, d = x.shape
+        h = torch.layer_norm(x, self.norm)
+        first = torch.view_as_complex(self.qkv(h[:, 0]).float().view(-1, 3, self.width // 2, 2)) * turn
+        _, keys, values = torch.view_as_real(first).flatten(2).unbind(1)
+        self.memory.append(keys, values, seen)
+        query = self.query(h.flatten(0, 1)).float().view(rows, k, self.heads, -1, 2).transpose(1, 2).flatten(0, 1)
+        query = torch.view_as_real(torch.view_as_complex(query) * turn[0]).flatten(2)
+        h = torch.bmm(torch.bmm(query, self.memory.near_keys).softmax(-1), self.memory.near_values)
+        h = h.view(rows, self.heads, k, -1).transpose(1, 2).reshape(rows * k, -1)
+        return self.feed(self.out.add(x.flatten(0, 1), h)).view(rows, k, d)
 
     def feed(self, x: Tensor) -> Tensor:
         """x: [n, d]. GELU(u) = (t + t erf t) / sqrt 2 with t = u / sqrt 2; both roots are in the matrices."""
@@ -362,8 +375,8 @@ class Run:
 
     faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what each code of this face
     starts from [r, d], the plan and its place. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what is
-    known of the vertex before. turn: what rotary does at this vertex. corners: this face's finished vertices, behind the last one of the
-    face before.
+    known of the vertex before. turn, seen: what rotary does at this vertex, and what it attends to. corners: this face's finished vertices,
+    behind the last one of the face before.
     """
 
     engine: Engine
@@ -375,6 +388,7 @@ class Run:
     vertex: Tensor = field(init=False)
     known: Tensor = field(init=False)
     turn: Tensor = field(init=False)
+    seen: slice = field(init=False)
 
     def select(self, rows: Tensor) -> None:
         """Row i becomes what row rows[i] was: rows leave, or are there several times. Between faces only."""
@@ -520,16 +534,32 @@ class Engine:
 
     def step_fine(self, run: Run, vertex: int, level: int) -> Tensor:
         """Logits [r, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
-        seen = None
         if level == 0:
-            run.known = self.last_vertex(run.corners[-1])
-            run.vertices += 1
-            run.turn = self.fine_turns.table[run.vertices - 1]
-            seen = self.seen(run.vertices, self.vertices_per_face)
+            self.begin_vertex(run)
         x = run.base[vertex * self.codes_per_vertex + level] + run.known
         for layer in self.fine:
-            x = layer.step(x, run.turn, seen)
+            x = layer.step(x, run.turn, None if level else run.seen)
         return self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
+
+    def step_vertex(self, run: Run, vertex: int, draft: Tensor) -> Tensor:
+        """Logits [r, k, vocabulary] of all codes of a corner in one go, each as if those before it were the draft's [r, k].
+
+        In place of the corner's first `step_fine`; from where something else is drawn than the draft, `step_fine` goes on.
+        """
+        k = self.codes_per_vertex
+        self.begin_vertex(run)
+        embeddings = [self.table[level].index_select(0, draft[:, level]) for level in range(k - 1)]
+        x = torch.stack([run.known, *embeddings], 1).cumsum(1) + torch.stack(run.base[vertex * k : (vertex + 1) * k], 1)
+        for layer in self.fine:
+            x = layer.step_group(x, run.turn, run.seen)
+        x = torch.layer_norm(x, self.fine[0].norm)
+        return torch.stack([head(x[:, level]).float() for level, head in enumerate(self.heads)], 1)
+
+    def begin_vertex(self, run: Run) -> None:
+        run.known = self.last_vertex(run.corners[-1])
+        run.vertices += 1
+        run.turn = self.fine_turns.table[run.vertices - 1]
+        run.seen = self.seen(run.vertices, self.vertices_per_face)
 
     def seen(self, length: int, of_a_face: int) -> slice:
         """The positions that the last of `length` attends to. of_a_face: how many positions a face has."""

@@ -12,9 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from core import MeshGPT
+from core import Mesh, MeshGPT
 from core.conditioning import Text
 from core.decoding import Row, Sampling, Stepper, decode
+from core.discretizer import MeshDiscretizer
+from core.drafts import EdgeDrafter
 from core.engine import Engine, matrix
 from core.grammar import CodeGrammar
 from core.transformer import MeshTransformer
@@ -141,14 +143,20 @@ def test_after_a_choice_of_rows_each_goes_on_as_it_was() -> None:
 
 
 def drawn(
-    stepper: Stepper, rows: int, sampling: Sampling, given: Tensor | None = None, seed: int = 0, faces: int = 6
+    stepper: Stepper,
+    rows: int,
+    sampling: Sampling,
+    given: Tensor | None = None,
+    seed: int = 0,
+    faces: int = 6,
+    drafters: list[EdgeDrafter] | None = None,
 ) -> list[list[list[int]]]:
     """The faces of `rows` samples."""
     torch.manual_seed(7)
     text = some_text(2 if sampling.guidance_scale != 1 else 1)
-    samples = [
-        Row(CodeGrammar(BOOK, stepper.codes_per_vertex), np.random.default_rng((seed, row)), []) for row in range(rows)
-    ]
+    samples = [Row(CodeGrammar(BOOK, stepper.codes_per_vertex), np.random.default_rng((seed, row)), []) for row in range(rows)]
+    for sample, drafter in zip(samples, drafters or [], strict=drafters is not None):
+        sample.drafter = drafter
     decode(stepper, text, samples, sampling, given=None if given is None else given[0].numpy(), max_faces=faces)
     return [sample.faces for sample in samples]
 
@@ -249,3 +257,78 @@ def test_int8_weights_cost_less_than_half_a_percent_of_the_loss_on_held_out_mesh
         for precision in ("fp32", "int8")
     )
     assert small < 1.005 * full
+
+
+@pytest.mark.parametrize("wrong_from", [0, 1, 3])
+def test_a_drafted_corner_has_the_logits_of_its_codes_up_to_where_the_draft_is_wrong(wrong_from: int) -> None:
+    transformer, rows = a_transformer(), 2
+    codes, text = some_codes(rows, 3), some_text(rows)
+    codes[:, :, 9:] = 1
+    expected, symbols = transformer.logits(codes, text), transformer.symbols(codes)
+    engine = an_engine(transformer)
+    run = engine.begin(text, None, 3)
+    for face in range(3):
+        for vertex in range(4):
+            draft = symbols[:, face, vertex].clone()
+            draft[:, wrong_from:] = (draft[:, wrong_from:] + 1) % BOOK
+            ahead = engine.step_vertex(run, vertex, draft)
+            for level in range(3):
+                logits = ahead[:, level] if level <= wrong_from else engine.step_fine(run, vertex, level)
+                torch.testing.assert_close(logits, expected[:, face, vertex, level], atol=2e-4, rtol=1e-4)
+                engine.take(run, level, symbols[:, face, vertex, level])
+        engine.finish_face(run, symbols[:, face])
+
+
+class Guesser(EdgeDrafter):
+    """Guesses what a mesh that is known beforehand has there, one time in `right` what it has, else something else."""
+
+    def __init__(self, mesh: list[list[int]], right: int, codes_per_vertex: int) -> None:
+        super().__init__(BOOK, 4, codes_per_vertex, grid=False)
+        self.mesh, self.right, self.k, self.at, self.asked = mesh, right, codes_per_vertex, 0, 0
+
+    def add(self, face: Any) -> None:
+        self.at += 1
+
+    def guess(self, face: Any) -> tuple[int, ...]:
+        self.asked += 1
+        known = self.mesh[min(self.at, len(self.mesh) - 1)][self.k * len(face) :][: self.k]
+        return tuple((BOOK if code < 0 else code) if self.asked % self.right else 0 for code in known)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 2.5])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("right", [1, 2, 1000])
+def test_a_draft_good_or_bad_changes_nothing_that_is_drawn(guidance: float, temperature: float, right: int) -> None:
+    engine, sampling = an_engine(a_transformer(std=0.2)), Sampling(temperature, 0.0, guidance)
+    plain = drawn(engine, 3, sampling)
+    drafters: list[EdgeDrafter] = [Guesser(mesh, right, 3) for mesh in plain]
+    assert drawn(engine, 3, sampling, drafters=drafters) == plain
+
+
+def test_what_is_drawn_with_drafts_is_distributed_as_the_logits_say() -> None:
+    kind = Codes(codes_per_vertex=2, codebook_size=3)
+    transformer = a_transformer(kind, std=0.15)
+    engine, text, samples = an_engine(transformer), some_text(1), 1500
+    corners = torch.cartesian_prod(torch.arange(3), torch.arange(3))
+    codes = torch.cat([corners, torch.zeros(9, 6, dtype=torch.long)], 1)[:, None]
+    logits = transformer.logits(codes, text.select(torch.zeros(9, dtype=torch.long)))[:, 0, 0, :, :3].log_softmax(-1)
+    expected = logits.gather(-1, corners[..., None]).sum((1, 2)).exp() * samples
+    counts = torch.zeros(9)
+    for seed in range(samples):
+        grammar, drafter = CodeGrammar(3, 2), Guesser([[1, 2, 0, 0, 0, 0, 0, 0]], 3, 2)
+        row = Row(grammar, np.random.default_rng(seed), [], drafter=drafter)
+        decode(engine, text, [row], Sampling(), max_faces=1)
+        counts[row.faces[0][0] * 3 + row.faces[0][1]] += 1
+    assert expected.min() > 5
+    assert ((counts - expected) ** 2 / expected).sum() < 26.1  # chi-square of 8 degrees of freedom, once in a thousand
+
+
+def test_edges_guess_the_corners_of_a_box() -> None:
+    box = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
+    sides = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]])
+    drafter, right = EdgeDrafter(129, 4, 3, grid=True), 0
+    for face in MeshDiscretizer().encode(Mesh(box, sides)).reshape(-1, 4, 3).tolist():
+        corners = [tuple(corner) for corner in face]
+        right += sum(drafter.guess(corners[:at]) == corners[at] for at in range(4))
+        drafter.add(corners)
+    assert right >= 15  # of 24; eight corners are new
