@@ -343,6 +343,12 @@ def test_near_meshes_are_told_from_related_and_different_ones() -> None:
     knob = Mesh(np.concatenate([box(4, 2, 1).vertices, small]), np.concatenate([CUBE.faces, CUBE.faces + 8]))
     assert compare((bar, knob.canonical()))[0] is False
     assert compare((bar, box(4, 2.5, 1).canonical())) == (False, False)
+    groove = [[1.9, 0, 1], [2.1, 0, 1], [2.1, 2, 1], [1.9, 2, 1]]  # the same surface, but with a line across
+    lined = Mesh(
+        np.concatenate([box(4, 2, 1).vertices, groove]),
+        np.array([[0, 2, 3, 1], [4, 8, 11, 6], [8, 9, 10, 11], [9, 5, 7, 10], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]]),
+    )
+    assert compare((bar, lined.canonical()))[0] is False
 
 
 # ---- captions

@@ -99,13 +99,17 @@ def vary_mesh(grid: Grid, captions: Sequence[str], oriented: bool, how: Augmenta
             sides[1], turned = rng.choice([-1, 1]), rng.random() < 0.5
     size = 1 / rng.uniform(1, 2) if rng.random() < how.shift else 1.0
     corner = rng.uniform([-0.5, -0.5, 0], [0.5, 0.5, 1]) * (1 - size)
-    planes = np.arange(LEVELS) + nudges(how.jitter, rng)
-    stretched = placed(corners, planes * (sides * stretches(said, how.stretch, rng))[:, None], size, corner)
-    if not keeps(stretched, corners):
-        stretched = placed(corners, np.arange(LEVELS) * sides[:, None], 1.0, np.zeros(3))
+    factors = sides * stretches(said, how.stretch, rng)
+    for jitter in (how.jitter, 0.0):  # fine detail may stand one and not the other
+        planes = np.arange(LEVELS) + nudges(jitter, rng)
+        varied = placed(corners, planes * factors[:, None], size, corner)
+        if keeps(varied, corners):
+            break
+    else:
+        varied = placed(corners, np.arange(LEVELS) * sides[:, None], 1.0, np.zeros(3))
     if turned:
-        stretched = np.where(stretched >= 0, stretched[..., [0, 2, 1]], -1)
-    return in_order(stretched, mirrored=(sides.prod() < 0) != turned).reshape(-1, 12).astype(np.int16)
+        varied = varied[..., [0, 2, 1]]
+    return in_order(varied, mirrored=(sides.prod() < 0) != turned).reshape(-1, 12).astype(np.int16)
 
 
 def stretches(said: frozenset[str], most: float, rng: np.random.Generator) -> FloatArray:

@@ -1,9 +1,10 @@
 """Meshes that are there already: the same on the grid, or so near that no one would call it another; also turned by quarters or mirrored.
 
-Exact: equal canonical forms under one of the eight symmetries of the box (`symmetric_key`). Near: every corner, edge middle and face
-middle of each mesh (CHECKED of them, where there are more) lies within NEAR of the other's surface, under one of the eight. Related, which
-keeps both but never on two sides of a split: the mean of those distances is within RELATED. So that not every pair is compared,
-`features` of nearly equal shapes are nearly equal: candidates are the NEIGHBOURS nearest within REACH.
+Exact: equal canonical forms under one of the eight symmetries of the box (`symmetric_key`). Near: under one of the eight, every corner of
+each mesh is within NEAR of a corner of the other, and every corner, edge middle and face middle (CHECKED of them, where there are more)
+within NEAR of its surface; the corners are asked for because a tile with a road on it has nearly the surface of one without. Related, which
+keeps both but never on two sides of a split: the mean distance to corners is within 2 RELATED and to the surface within RELATED. So that
+not every pair is compared, `features` of nearly equal shapes are nearly equal: candidates are the NEIGHBOURS nearest within REACH.
 """
 
 from __future__ import annotations
@@ -174,18 +175,16 @@ class Pairs(Sequence[tuple[Mesh, Mesh]]):
 def compare(pair: tuple[Mesh, Mesh]) -> tuple[bool, bool]:
     """Whether two canonical meshes are near, and whether they are related, as defined above."""
     one, other = map(centred, pair)
-    points, other_points = probes(one), probes(other)
+    points, other_points, other_corners = probes(one), probes(other), KDTree(other.vertices)
     near = related = False
     for symmetry in SYMMETRIES:
         moved = Mesh(move(one.vertices, symmetry), one.faces)
-        if np.abs(np.ptp(moved.vertices, axis=0) - np.ptp(other.vertices, axis=0)).max() > REACH:
+        apart = other_corners.query(moved.vertices)[0], KDTree(moved.vertices).query(other.vertices)[0]
+        if max(distances.mean() for distances in apart) > 2 * RELATED:
             continue
-        moved_points = move(points, symmetry)
-        if surface_distances(moved_points[:24], other).mean() > 2 * RELATED:  # a few points tell most of those that differ
-            continue
-        there, back = surface_distances(moved_points, other), surface_distances(other_points, moved)
-        related |= bool(max(there.mean(), back.mean()) <= RELATED)
-        near = bool(max(there.max(), back.max()) <= NEAR)
+        off = surface_distances(move(points, symmetry), other), surface_distances(other_points, moved)
+        related |= bool(max(distances.mean() for distances in off) <= RELATED)
+        near = bool(max(distances.max() for distances in (*apart, *off)) <= NEAR)
         if near:
             break
     return near, related

@@ -11,7 +11,7 @@ import numpy as np
 
 from training.data.parquet import Row, polygon_kind
 
-BINS = (1, 13, 25, 50, 100, 200, 400, 800, 1600, 3200)  # faces
+BINS = (1, 13, 26, 51, 101, 201, 401, 801, 1601, 3201)  # faces
 BAR = 40  # characters of the longest bar
 CATEGORIES = 30  # lines of the page; the file has all
 
