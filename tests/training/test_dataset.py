@@ -23,7 +23,7 @@ FAMILIES = ["stool", "table"]
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    return build(FAMILIES, range(0, 30), max_faces=60, processes=1)
+    return list(build(FAMILIES, range(0, 30), max_faces=60, processes=1))
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,15 @@ def test_a_set_holds_the_meshes_of_its_seeds(rows: list[Row]) -> None:
 
 
 def test_larger_meshes_are_left_out() -> None:
-    small = build(["table"], range(0, 30), max_faces=35, processes=1)
+    small = list(build(["table"], range(0, 30), max_faces=35, processes=1))
     assert 0 < len(small) < 30
     assert max(len(row.grid) for row in small) <= 35
+
+
+def test_held_out_objects_are_those_that_training_never_draws() -> None:
+    names = [(row.name, row.grid.tobytes()) for row in build(["table"], range(3), max_faces=500, processes=1, held_out=True)]
+    expected = [generate("table", seed, held_out=True).mesh.canonical() for seed in range(3)]
+    assert names == [(f"table {seed} held out", grid_of(mesh).tobytes()) for seed, mesh in enumerate(expected)]
 
 
 def test_a_loaded_set_is_what_was_written(rows: list[Row], data: CodeSet) -> None:

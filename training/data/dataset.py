@@ -12,6 +12,8 @@ import argparse
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +28,12 @@ from core.grammar import ABSENT
 from core.mesh import Frame, IntArray
 from core.tokenizer import Tokenizer
 from training.data.augment import Augmentation, vary_caption, vary_mesh
-from training.data.parquet import FACE, Row, flat, grid_of, mesh_of, shards, write_shards
+from training.data.parquet import FACE, Row, Rows, flat, grid_of, mesh_of, shards, write_shards
 from training.procedural import FAMILIES, generate
 
 HELD_OUT_SEEDS = 1_000_000  # procedural seeds from here on are for validation
 PADDING = -1
+BLOCK = 16  # seeds that a process draws of every family at once
 POOL = 32  # batches whose meshes are sorted by length together
 
 
@@ -120,22 +123,26 @@ class Batch:
     given: IntArray
 
 
-def build(families: list[str], seeds: range, max_faces: int, processes: int, autoencoder: Path | None = None) -> list[Row]:
-    """The procedural meshes of those families and seeds that have at most `max_faces` faces on the grid.
+def build(
+    families: list[str], seeds: range, max_faces: int, processes: int, autoencoder: Path | None = None, held_out: bool = False
+) -> Iterator[Row]:
+    """The procedural meshes of those families and seeds that have at most `max_faces` faces on the grid, the families in turn.
 
-    autoencoder: the folder of the one whose codes to add; None for none.
+    autoencoder: the folder of the one whose codes to add; None for none. held_out: draw from the parameters that training never sees.
     """
-    chunks = [(family, range(start, min(start + 250, seeds.stop))) for start in range(seeds.start, seeds.stop, 250) for family in families]
+    tokenizer = None if autoencoder is None else read_tokenizer(autoencoder)
+    blocks = [seeds[start : start + BLOCK] for start in range(0, len(seeds), BLOCK)]
     with ProcessPoolExecutor(processes) as pool:
-        made = [row for chunk in pool.map(build_chunk, *zip(*chunks, strict=True)) for row in chunk]
-    rows = [row for row in made if len(row.grid) <= max_faces]
-    return rows if autoencoder is None else learned_codes(rows, read_tokenizer(autoencoder))
+        for made in pool.map(partial(build_block, families, held_out), blocks):
+            rows = [row for row in made if len(row.grid) <= max_faces]
+            yield from rows if tokenizer is None else learned_codes(rows, tokenizer)
 
 
-def build_chunk(family: str, seeds: range) -> list[Row]:
+def build_block(families: list[str], held_out: bool, seeds: range) -> list[Row]:
     rows = []
-    for seed in seeds:
-        sample, name = generate(family, seed), f"{family} {seed}"
+    for seed, family in product(seeds, families):
+        sample = generate(family, seed, held_out=held_out)
+        name = f"{family} {seed}{' held out' if held_out else ''}"
         x, y, z = np.ptp(sample.mesh.vertices, axis=0).tolist()
         grid = grid_of(sample.mesh.canonical())
         rows.append(Row(name, grid, sample.captions, family, group=name, oriented=True, extents=(x, y, z), metres=1.0))
@@ -313,16 +320,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--per-family", type=int, default=3000, help="meshes of each procedural family (default 3000)")
     parser.add_argument("--validation", action="store_true", help="use the seeds that training never sees")
+    parser.add_argument("--held-out", action="store_true", help="draw from the parameters that training never sees")
     parser.add_argument("--max-faces", type=int, default=200, help="leave out larger meshes (default 200)")
     parser.add_argument("--autoencoder", type=Path, help="checkpoint folder of one whose codes to add (default: none)")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     first = HELD_OUT_SEEDS if options.validation else 0
     seeds = range(first, first + options.per_family)
-    rows = build(list(FAMILIES), seeds, options.max_faces, options.processes, options.autoencoder)
-    write_shards(options.out, rows)
-    lengths = [len(row.grid) for row in rows]
-    print(f"{len(rows)} meshes, {sum(lengths)} faces ({np.mean(lengths):.0f} a mesh, at most {max(lengths)}) in {options.out}")
+    write_shards(options.out, build(list(FAMILIES), seeds, options.max_faces, options.processes, options.autoencoder, options.held_out))
+    lengths = Rows(options.out).lengths
+    print(f"{len(lengths)} meshes, {lengths.sum()} faces ({lengths.mean():.0f} a mesh, at most {lengths.max()}) in {options.out}")
 
 
 if __name__ == "__main__":
