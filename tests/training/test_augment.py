@@ -158,3 +158,4 @@ def test_sizes_are_those_of_the_mesh() -> None:
     grid = grid_of(WEDGE.canonical())
     assert {size_phrase(grid, 2.0, np.random.default_rng(seed)) for seed in range(30)} == {"2.0 m wide", "1.0 m deep", "1.5 m tall"}
     assert {size_phrase(grid, 0.8, np.random.default_rng(seed)) for seed in range(30)} == {"80 cm wide", "40 cm deep", "60 cm tall"}
+    assert {size_phrase(grid, 0.008, np.random.default_rng(seed)) for seed in range(30)} == {"8 mm wide", "4 mm deep", "6 mm tall"}

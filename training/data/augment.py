@@ -229,10 +229,12 @@ def proportion(grid: Grid) -> str:
 
 
 def size_phrase(grid: Grid, metres: float, rng: np.random.Generator) -> str:
-    """One of the three sizes of a mesh whose longest side is that long: "80 cm tall" or "2.5 m wide"."""
+    """One of the three sizes of a mesh whose longest side is that long: "2.5 m wide", "80 cm tall" or "4 mm deep"."""
     axis, steps = int(rng.integers(3)), extents(grid)
     word, size = ("tall", "deep", "wide")[axis], metres * steps[axis] / steps.max()
-    return f"{100 * size:.0f} cm {word}" if size < 1 else f"{size:.1f} m {word}"
+    if size >= 1:
+        return f"{size:.1f} m {word}"
+    return f"{100 * size:.0f} cm {word}" if size >= 0.01 else f"{1000 * size:.0f} mm {word}"
 
 
 def extents(grid: Grid) -> NDArray[np.int16]:
