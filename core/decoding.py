@@ -6,7 +6,8 @@ and its own grammar, so that a sample does not depend on its company. A row that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,7 +129,8 @@ def decode(
         keep([0] * len(rows), of=1)
     active = list(range(len(rows)))
     while active:
-        codes, whole = draw_face(stepper, state, [rows[i] for i in active], sampling)
+        with one_thread():
+            codes, whole = draw_face(stepper, state, [rows[i] for i in active], sampling)
         for place in whole:
             row = rows[active[place]]
             row.faces.append(row.grammar.previous)
@@ -145,8 +147,23 @@ def decode(
             keep(kept, of=len(active))
         active = [active[place] for place in kept]
         faces = torch.from_numpy(np.concatenate([codes[kept]] * branches)).to(device)
-        stepper.finish_face(state, faces.unflatten(1, (stepper.vertices_per_face, -1)))
+        with one_thread():
+            stepper.finish_face(state, faces.unflatten(1, (stepper.vertices_per_face, -1)))
     return True
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Steps run on one thread, however many there are for whole passes: they are too small to share.
+
+    On a busy machine two threads were slower at every size measured, a small matrix four times (docs/performance.md).
+    """
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> tuple[IntArray, list[int]]:

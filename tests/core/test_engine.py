@@ -332,3 +332,20 @@ def test_edges_guess_the_corners_of_a_box() -> None:
         right += sum(drafter.guess(corners[:at]) == corners[at] for at in range(4))
         drafter.add(corners)
     assert right >= 15  # of 24; eight corners are new
+
+
+def test_steps_run_on_one_thread_and_everything_else_on_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, threads, before = an_engine(a_transformer()), [], torch.get_num_threads()
+    step = engine.step_fine
+
+    def noted(*step_of: Any) -> Tensor:
+        threads.append(torch.get_num_threads())
+        return step(*step_of)
+
+    monkeypatch.setattr(engine, "step_fine", noted)
+    torch.set_num_threads(2)
+    drawn(engine, 1, Sampling(), faces=2)
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert set(threads) == {1}
+    assert after == 2
