@@ -29,6 +29,7 @@ from core.autoencoder import MeshAutoencoder
 from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
+from core.drafts import EdgeDrafter
 from core.engine import Engine, Layer, Matrix
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
@@ -243,6 +244,28 @@ def nats(precision: str) -> Figures:
     return {"nats": total / faces, "faces": faces}
 
 
+def speculate(drafted: bool) -> Figures:
+    """Seconds to generate the held-out meshes with the default model, with guesses at corners or without, and the share guessed right."""
+    stepper, seconds, corners, right = engine("default"), 0.0, 0, 0
+    for codes, caption in held_out():
+        sample, text = row("default", codes, 0, seed=0), pipeline().read(caption, guided=False)
+        sample.drafter = drafter(stepper) if drafted else None
+        begin = time.perf_counter()
+        decode(stepper, text, [sample], Sampling(), max_faces=len(codes))
+        seconds += time.perf_counter() - begin
+        guesser = drafter(stepper)
+        for face in np.where(codes == ABSENT, stepper.codebook_size, codes).reshape(len(codes), -1, stepper.codes_per_vertex).tolist():
+            whole = [tuple(corner) for corner in face]
+            right += sum(guesser.guess(whole[:at]) == corner for at, corner in enumerate(whole))
+            corners += len(whole)
+            guesser.add(whole)
+    return {"seconds": seconds, "right": right / corners}
+
+
+def drafter(stepper: Engine) -> EdgeDrafter:
+    return EdgeDrafter(stepper.codebook_size, stepper.vertices_per_face, stepper.codes_per_vertex, grid=True)
+
+
 def held_out() -> list[tuple[IntArray, str]]:
     """Meshes of the families that the default model was trained on, as codes, each with a caption."""
     from training.data.dataset import HELD_OUT_SEEDS
@@ -314,4 +337,4 @@ def there_and_back(encode: Callable[[], Any], decode: Callable[[Any], object]) -
 
 if __name__ == "__main__":
     set_threads()
-    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, nats, run, complete, train, tokenise)})
+    answer({f.__name__: f for f in (about, bandwidth, reads, generate, prefill, forward, nats, speculate, run, complete, train, tokenise)})

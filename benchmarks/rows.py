@@ -78,6 +78,15 @@ def precision(bench: Bench) -> list[Row]:
     return [Row("int8 weights, default model: time a face over that of fp32", "x", quotients(taken[1], taken[0], "seconds")), change]
 
 
+def speculation(bench: Bench) -> list[Row]:
+    """Corners guessed from earlier faces and checked in one go, over the same held-out meshes without guesses."""
+    plain, drafted = bench.turns(3, *(ours("speculate", drafted=drafted) for drafted in (False, True)))
+    return [
+        Row("speculative decoding, default model: time a face over plain decoding", "x", quotients(drafted, plain, "seconds")),
+        Row("speculative decoding: corners guessed right", "%", column(drafted[:1], "right", 100)),
+    ]
+
+
 def length(bench: Bench) -> list[Row]:
     """How the cost of a face grows with the faces before it. Faces are timed around the number given, after a prompt."""
 
@@ -233,7 +242,7 @@ def long_meshes(bench: Bench) -> list[Row]:
     rows = []
     for window, name, bars in ((None, "", ([], [])), (512, ", window of 512", ([Bar("ours", 2, True)], [Bar("ours", 11, True)]))):
         size = {"model": "default, long", "faces": 31, "window": window}
-        few, many = bench.turns(3, *(ours("generate", alone=True, prompt=faces - 15, **size) for faces in (400, 4000)))
+        few, many = bench.turns(2, *(ours("generate", alone=True, prompt=faces - 15, **size) for faces in (400, 4000)))
         costs = [median(late["faces"]) / median(early["faces"]) for early, late in zip(few, many, strict=True)]
         small, large = ([(run["peak"] - run["before"]) / MB for run in runs] for runs in (few, many))
         memory = [late / early for early, late in zip(small, large, strict=True)]
@@ -270,6 +279,7 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "default": default_model,
     "same-size": same_size,
     "precision": precision,
+    "speculation": speculation,
     "length": length,
     "guidance": guidance,
     "variants": variants,
