@@ -31,7 +31,10 @@ def decoder(
     """
     kind = ReversibleDecoder if reversible else Decoder
     cross = {} if text_width is None else {"cross_attend": True, "cross_attn_dim_context": text_width, "cross_attn_max_attend_past": None}
-    defaults = {"rotary_pos_emb": True, "rotary_emb_dim": dim_head, "ff_no_bias": True, "zero_init_branch_output": True, "verbose": False}
+    defaults = {
+        **{"rotary_pos_emb": True, "rotary_emb_dim": dim_head, "ff_no_bias": True, "zero_init_branch_output": True, "verbose": False},
+        "attn_project_out": True,  # x-transformers leaves it out for a single head, and then fails
+    }
     stack: Decoder = kind(dim=dim, depth=depth, heads=heads, attn_dim_head=dim_head, **{**defaults, **cross, **options})
     rotary = stack.rotary_pos_emb
     rotary.register_buffer("inv_freq", rotary.inv_freq, persistent=False)  # half precision on disk would bend it

@@ -253,6 +253,60 @@ def test_too_many_new_faces_are_refused(transformer: MeshTransformer) -> None:
         transformer.generate(prompt=some_codes(1, 2)[0], max_faces=19)
 
 
+# ---- options
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "dim": {"dim": (32, 16)},
+    "max_seq_len": {"max_seq_len": 12 * 8},
+    "attn_depth": {"attn_depth": 1},
+    "attn_dim_head": {"attn_dim_head": 8},
+    "attn_heads": {"attn_heads": 1},
+    "fine_attn_depth": {"fine_attn_depth": 1},
+    "fine_attn_dim_head": {"fine_attn_dim_head": 8},
+    "fine_attn_heads": {"fine_attn_heads": 1},
+    "fine_reach": OPTIONS["face reach"],
+    "attn_kwargs": {"attn_kwargs": {"attn_qk_norm": True}},
+    "flash_attn": {"flash_attn": False},
+    "dropout": {"dropout": 0.5},
+    "coarse_pre_gateloop_depth": OPTIONS["gate loop before"],
+    "coarse_post_gateloop_depth": OPTIONS["gate loop after"],
+    "fine_pre_gateloop_depth": OPTIONS["fine gate loop"],
+    "local_attn_window_size": OPTIONS["window"],
+    "reversible": OPTIONS["reversible"],
+    "num_sos_tokens": OPTIONS["start tokens"],
+    "face_geometry": OPTIONS["geometry"],
+    "face_distance_bias": OPTIONS["distance"],
+    "condition_on_text": {"condition_on_text": False},
+    "text_condition_model_types": {"text_condition_model_types": ("small", "small"), "text_condition_model_kwargs": (TOWER, TOWER)},
+    "text_condition_model_kwargs": {"text_condition_model_kwargs": ({**TOWER, "width": 24},)},
+    "text_condition_cond_drop_prob": {"text_condition_cond_drop_prob": 1.0},
+    "coarse_adaptive_rmsnorm": {"coarse_adaptive_rmsnorm": True},
+    "text_cond_with_film": {"text_cond_with_film": True},
+    "fine_cross_attend_text": {"fine_cross_attend_text": True},
+    "cross_attn_num_mem_kv": {"cross_attn_num_mem_kv": 2},
+}
+
+
+def traits(model: MeshTransformer) -> tuple[Any, ...]:
+    """What tells two transformers apart: their parameters' shapes, how far they reach, their kernel, and the loss they train on."""
+    shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    texts = {"texts": ["a chair", "a house"]} if model.text else {}
+    torch.manual_seed(3)
+    loss = model.train()(codes=some_codes(2, 6), **texts).item()
+    return shapes, model.max_faces, model.coarse.attention.layers[0][1].attend.flash, round(loss, 4)
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_another_value_of_an_option_is_another_model(name: str) -> None:
+    usual = make("text", text_condition_cond_drop_prob=0.0)
+    assert traits(usual) == traits(make("text", text_condition_cond_drop_prob=0.0))
+    assert traits(make(**{**TEXT, "text_condition_cond_drop_prob": 0.0, **CHANGES[name]})) != traits(usual)
+
+
+def test_no_option_is_left_out() -> None:
+    assert set(TransformerConfig.__dataclass_fields__) - set(CHANGES) == {"quads"}  # refused or not, see below
+
+
 # ---- training
 
 
