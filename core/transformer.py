@@ -17,22 +17,20 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
+from core.loss import SummedCrossEntropy, cross_entropies
 from core.mesh import IntArray
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
-from core.symbols import IGNORE, to_symbols, to_targets
+from core.symbols import to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
 from core.without_memory import WithoutMemory
-
-LOGITS_AT_ONCE = 1 << 24  # of a batch with more, the loss is worked out in parts, each again on the way back
 
 
 @dataclass
@@ -189,14 +187,18 @@ class MeshTransformer(Pretrained, nn.Module):
         drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
         if text is not None and self.training and drop > 0:
             text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
-        return self.nats(codes, text, given).sum() / (codes[..., 0] >= 0).sum()
+        x, targets = self.states(codes, text, given), self.targets(codes)
+        levels = range(self.codes_per_vertex)
+        nats = [SummedCrossEntropy.apply(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
+        return torch.stack(nats).sum() / (codes[..., 0] >= 0).sum()
 
     def nats(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """Negative log-likelihood in nats of every face and of the end: [b, n + 1]; codes and given as in `forward`."""
         codes = self.checked(codes)
         x, targets = self.states(codes, text, given), self.targets(codes)
-        losses = torch.stack([self.code_nats(x[..., level, :], targets[..., level], level) for level in range(self.codes_per_vertex)], -1)
-        return losses.sum((2, 3))
+        levels = range(self.codes_per_vertex)
+        nats = [cross_entropies(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
+        return torch.stack(nats).sum(0).view(*targets.shape[:2], -1).sum(-1)
 
     def logits(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
@@ -213,18 +215,6 @@ class MeshTransformer(Pretrained, nn.Module):
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
         return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
-
-    def code_nats(self, x: Tensor, targets: Tensor, level: int) -> Tensor:
-        """[b, n, v] nats of the targets [b, n, v] at that level, read from x [b, n, v, d]; few logits exist at a time."""
-        rows, wanted = x.flatten(0, 2), targets.flatten()
-        size = max(1, LOGITS_AT_ONCE // self.vocabulary)
-        if len(rows) <= size:
-            return cross_entropy(rows, self.head[level], wanted).view_as(targets)
-        parts = [
-            checkpoint(cross_entropy, *part, use_reentrant=False)
-            for part in zip(rows.split(size), [self.head[level]] * -(-len(rows) // size), wanted.split(size), strict=True)
-        ]
-        return torch.cat(parts).view_as(targets)
 
     # ---- codes
 
@@ -478,11 +468,6 @@ class MeshTransformer(Pretrained, nn.Module):
             x = self.coarse_film(x, state.text.pooled())
         bias = None if state.centres is None else self.distance_bias(state.centres, 1)
         state.plan = self.plan(self.coarse(x, state.text, bias, state.coarse)[:, 0])
-
-
-def cross_entropy(x: Tensor, head: Tensor, targets: Tensor) -> Tensor:
-    """[rows] nats of targets [rows], 0 where they are IGNORE, under the logits x [rows, d] @ head [d, vocabulary]."""
-    return F.cross_entropy((x @ head).float(), targets, ignore_index=IGNORE, reduction="none")
 
 
 def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:

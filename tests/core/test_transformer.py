@@ -173,10 +173,12 @@ def test_rows_that_leave_do_not_change_those_that_stay(name: str) -> None:
 
 def test_the_loss_in_parts_equals_the_loss_at_once(transformer: MeshTransformer, monkeypatch: pytest.MonkeyPatch) -> None:
     codes = some_codes(2, 5)
-    whole = transformer(codes=codes, texts=["a", "b"])
+    codes[1, 3:] = -1
+    whole = transformer.nats(codes, transformer.text(["a", "b"])).sum() / 8
     slopes = torch.autograd.grad(whole, [transformer.head, transformer.start_vertex])
-    monkeypatch.setattr("core.transformer.LOGITS_AT_ONCE", 7 * transformer.vocabulary)
+    monkeypatch.setattr("core.loss.LOGITS_AT_ONCE", 7 * transformer.vocabulary)
     parts = transformer(codes=codes, texts=["a", "b"])
+    torch.testing.assert_close(transformer.nats(codes, transformer.text(["a", "b"])).sum() / 8, whole)
     torch.testing.assert_close(parts, whole)
     for one, other in zip(torch.autograd.grad(parts, [transformer.head, transformer.start_vertex]), slopes, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
