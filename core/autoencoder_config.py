@@ -91,7 +91,7 @@ class AutoencoderConfig:
         }
     )
     rvq_kwargs: Options = field(default_factory=lambda: {"kmeans_init": True, "decay": 0.95, "threshold_ema_dead_code": 0.05})
-    rvq_stochastic_sample_codes: bool = True
+    rvq_stochastic_sample_codes: bool = False
     checkpoint_quantizer: bool = False
 
     attn_decoder_depth: int = 0

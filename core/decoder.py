@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.encoder import zeroed
+from core.encoder import SLOW, zeroed
 from core.face_attention import AttentionBlocks
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class FaceDecoder(nn.Module):
     """Optional attention, then a residual network of 1D convolutions (as in MeshGPT), then places.
 
-    A corner's own codes also go past the network. The logits of a coordinate fall off on both sides of a place that is predicted, at a rate
-    that is predicted too, so that one corner teaches all grid points at once; free logits are added.
+    A corner's place is read straight off its codes, and the network shifts it by some grid steps. The logits of a coordinate fall off on
+    both sides of the place, at a rate that is predicted too, so that one corner teaches all grid points at once; free logits are added.
     """
 
     def __init__(self, config: AutoencoderConfig, reading: tuple[Tensor, Tensor]) -> None:
@@ -41,8 +41,9 @@ class FaceDecoder(nn.Module):
         self.norm = nn.LayerNorm(dims[-1])
         self.leave = zeroed(nn.Linear(dims[-1], v * width))
         self.last = ResidualPerceptron(width)
-        self.place = zeroed(nn.Linear(width, 2 * 3))  # the place, then the rate at which logits fall off around it
-        self.place.weight.data[:3], self.place.bias.data[:3] = reading
+        self.place = nn.Linear(width, 3)
+        self.place.weight.data, self.place.bias.data = (part / SLOW for part in reading)
+        self.shift = zeroed(nn.Linear(width, 2 * 3))  # of the place, then the rate at which logits fall off around it
         self.free = nn.Sequential(nn.LayerNorm(width), zeroed(nn.Linear(width, 3 * config.num_discrete_coors)))
 
     def forward(self, quantised: Tensor, present: Tensor, mesh: Tensor, noise: Tensor) -> Tensor:
@@ -62,19 +63,19 @@ class FaceDecoder(nn.Module):
         for block in self.blocks:
             x = block(x, real)
         told = self.leave(F.silu(self.norm(x.T[slot]))).unflatten(-1, (present.shape[1], -1))
-        return self.logits(self.last(near + told[present]))
+        return self.logits(quantised, self.last(near + told[present]))
 
     def with_absent(self, near: Tensor, present: Tensor) -> Tensor:
         """[n, v, d] corners near [corners, d] at their places, and at the others what stands for an absent one."""
         assert self.absent is not None
         return self.absent.to(near.dtype).expand(*present.shape, -1).masked_scatter(present[..., None], near)
 
-    def logits(self, corners: Tensor) -> Tensor:
-        """[corners, c, levels] float32 of corners [corners, d]."""
+    def logits(self, quantised: Tensor, corners: Tensor) -> Tensor:
+        """[corners, c, levels] float32 of corners by their codes alone [corners, d], and as the network sees them [corners, d]."""
         with torch.autocast(corners.device.type, enabled=False):  # half precision is coarser than the grid
-            place, rate = self.place(corners.float()).chunk(2, -1)
-        middle = (self.levels - 1) / 2
-        steps = torch.arange(self.levels, device=corners.device) - middle * (1 + place[..., None])
+            shift, rate = self.shift(corners.float()).chunk(2, -1)
+            place = (self.levels - 1) / 2 * (1 + SLOW * self.place(quantised.float())) + shift
+        steps = torch.arange(self.levels, device=corners.device) - place[..., None]
         width = (1 - rate.clamp(-3, 3)).exp()[..., None]
         logits: Tensor = self.free(corners).float().unflatten(-1, (3, -1)) - 3 * (1 + (steps / width).square()).sqrt()
         return logits

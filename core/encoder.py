@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core.autoencoder_config import AutoencoderConfig
 
 PLACE_SCALE = 3.0  # of a coordinate in a vertex's features, so that codes say where before they say anything else
+SLOW = 0.1  # Adam moves a weight by the learning rate whatever its gradient: what a place hangs on is made of large weights times this
 
 
 class FaceEncoder(nn.Module):
@@ -60,7 +61,7 @@ class FaceEncoder(nn.Module):
             x = layer(x, edges)
         x = self.attention(x, mesh)
         told = self.leave(F.silu(self.norm(x))).unflatten(-1, (faces.shape[1], -1))
-        return self.place(corners) + told.float()
+        return self.place(corners) + SLOW * told.float()
 
     def features(self, corners: Tensor, faces: Tensor) -> Tensor:
         """[n, d] everything that is known of a face by itself, and of its vertices if they have been enriched."""
@@ -137,17 +138,17 @@ class PlaceEmbedding(nn.Module):
         else:
             direction = torch.nn.init.kaiming_uniform_(torch.empty(width, 3), a=math.sqrt(5)).T
             start = torch.linspace(-PLACE_SCALE, PLACE_SCALE, self.levels)[:, None] * direction[:, None]
-        self.table.weight.data = start.flatten(0, 1)
+        self.table.weight.data = start.flatten(0, 1) / SLOW
 
     def forward(self, corners: Tensor) -> Tensor:
         """[.., d] float32 of grid indices [.., c]."""
         offset = torch.arange(3, device=corners.device) * self.levels
-        return self.table(corners + offset).sum(-2)
+        return SLOW * self.table(corners + offset).sum(-2)
 
     @torch.no_grad()
     def inverse(self) -> tuple[Tensor, Tensor]:
         """[c, d] and [c]: the linear map that reads a place, -1..1 along each axis, off its vector; as near as there is one."""
-        tables = self.table.weight.unflatten(0, (3, -1))
+        tables = SLOW * self.table.weight.unflatten(0, (3, -1))
         means = tables.mean(1, keepdim=True)
         wanted = torch.block_diag(*[torch.linspace(-1, 1, self.levels)[:, None]] * 3)
         reading = (torch.linalg.pinv((tables - means).flatten(0, 1)) @ wanted).T

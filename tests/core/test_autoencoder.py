@@ -175,8 +175,8 @@ def test_codebook_use_is_the_share_of_codes_that_appear(model: MeshAutoencoder) 
 @torch.no_grad()
 def test_meshes_of_a_batch_do_not_see_each_other_nor_their_padding(options: dict[str, Any]) -> None:
     torch.manual_seed(3)
-    model = MeshAutoencoder(**options)
-    model(**dict(zip(("vertices", "faces"), batch(meshes_for(options)), strict=True)))  # k-means needs one training pass
+    # codes from k-means would lie on the few vertices here, and what is left to quantise then is nothing but rounding
+    model = MeshAutoencoder(**{**options, "rvq_kwargs": {"kmeans_init": False}})
     model.eval()
     for part in (model.encoder.leave, model.decoder.leave):
         torch.nn.init.normal_(part.weight, std=0.3)  # so that the networks have their say, which starts at zero
