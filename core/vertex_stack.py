@@ -110,7 +110,7 @@ class VertexAttention(nn.Module):
             memory.append(keys, values)
         keys, values = (repeat(t, "b h g d -> (b k) h g d", k=k) for t in (keys, values))
         near = None
-        if self.window is not None:
+        if self.window is not None and self.window < g:
             near = torch.ones(g, g, dtype=torch.bool, device=x.device).tril().triu(1 - self.window)
         out = F.scaled_dot_product_attention(query, keys, values, attn_mask=near, is_causal=near is None)
         return self.out(rearrange(out, "(b k) h g d -> b g k (h d)", k=k))
