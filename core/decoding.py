@@ -178,15 +178,19 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     face = np.zeros((stepper.codes_per_face, len(rows)), np.int64)
     live = list(range(len(rows)))
     guess, ahead = face.T, None  # [b, k] a draft of the corner at hand, and its logits for as long as what is drawn is what was guessed
+    drawn: list[int] = []
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
             guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
         elif level == 0:
             ahead = None
-        logits = stepper.step_fine(state, vertex, level) if ahead is None else ahead[:, level]
-        logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
-        live = push(rows, live, draw(logits.numpy(force=True), rows, live, chances[at], sampling), symbols)
+        certain = level and isinstance(stepper, Engine) and all(drawn[place] == rows[place].grammar.absent for place in live)
+        if not certain:  # the rest of an absent corner is, and the engine remembers nothing of it
+            logits = stepper.step_fine(state, vertex, level) if ahead is None else ahead[:, level]
+            logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
+            drawn = draw(logits.numpy(force=True), rows, live, chances[at], sampling)
+        live = push(rows, live, drawn, symbols)
         if not live:
             break
         stepper.take(state, level, tensor(symbols))

@@ -349,3 +349,19 @@ def test_steps_run_on_one_thread_and_everything_else_on_as_many_as_before(monkey
     torch.set_num_threads(before)
     assert set(threads) == {1}
     assert after == 2
+
+
+def test_what_is_certain_of_an_absent_corner_takes_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, steps = an_engine(a_transformer()), []
+    step = engine.step_fine
+
+    def noted(run: Any, vertex: int, level: int) -> Tensor:
+        steps.append((vertex, level))
+        logits = step(run, vertex, level)
+        logits[:, BOOK] += 100  # absent, wherever it may be
+        return logits
+
+    monkeypatch.setattr(engine, "step_fine", noted)
+    faces = drawn(engine, 2, Sampling(), faces=1)
+    assert [face[0][9:] for face in faces] == [[-1, -1, -1]] * 2
+    assert steps == [(vertex, level) for vertex in range(3) for level in range(3)] + [(3, 0)]
