@@ -54,8 +54,14 @@ class MeshDiscretizer:
         """[b, n v, 3] codes of the canonical forms of a batch of meshes, padded with -1.
 
         vertices: [b, vertices, 3]. faces: [b, n, 3 or 4] indices of vertices, padded with -1. face_edges: nothing is made of them.
-        Raises MeshGPTError (bad_mesh) for a mesh that has no canonical form.
+        Raises MeshGPTError (bad_mesh) for a mesh that has no canonical form, and for tensors that hold no meshes.
         """
+        if vertices.ndim != 3 or faces.ndim != 3 or len(vertices) != len(faces) or faces.is_floating_point():
+            raise MeshGPTError(
+                f"vertices has shape {list(vertices.shape)}, faces {list(faces.shape)} of {faces.dtype}",
+                hint="give [meshes, vertices, 3] and whole numbers [meshes, faces, 3 or 4]",
+                code="bad_mesh",
+            )
         codes = [
             torch.from_numpy(self.encode(Mesh(points.cpu().numpy(), polygons[(polygons >= 0).any(-1)].cpu().numpy())))
             for points, polygons in zip(vertices, faces, strict=True)

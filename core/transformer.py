@@ -183,6 +183,7 @@ class MeshTransformer(Pretrained, nn.Module):
                 raise ValueError("neither vertices and faces nor codes are given; give one of them")
             codes = self.tokenizer.tokenize(vertices=vertices, faces=faces, face_edges=face_edges)
         codes = self.checked(codes.to(self.device))
+        check_batch(codes, given)
         text = self.read_text(texts, text_embeds, len(codes))
         drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
         if text is not None and self.training and drop > 0:
@@ -335,6 +336,8 @@ class MeshTransformer(Pretrained, nn.Module):
                 raise ValueError("texts are given to a transformer without text; make it with condition_on_text=True")
             return None
         if text_embeds is not None:
+            if text_embeds.ndim != 3 or text_embeds.shape[-1] != self.text.width:
+                raise ValueError(f"text_embeds has shape {list(text_embeds.shape)}; use [texts, tokens, {self.text.width}]")
             text = Text.from_embeddings(text_embeds.to(self.device))
         else:
             text = self.text([""] * rows if texts is None else texts)
@@ -468,6 +471,17 @@ class MeshTransformer(Pretrained, nn.Module):
             x = self.coarse_film(x, state.text.pooled())
         bias = None if state.centres is None else self.distance_bias(state.centres, 1)
         state.plan = self.plan(self.coarse(x, state.text, bias, state.coarse)[:, 0])
+
+
+def check_batch(codes: Tensor, given: Tensor | None) -> None:
+    """Raises ValueError if a mesh of codes [b, n, v k] has no face, or `given` [b] does not say how many of its faces are given."""
+    counts = (codes[..., 0] >= 0).sum(1)
+    if not len(codes):
+        raise ValueError("codes holds no mesh; give at least one")
+    if (empty := (counts == 0).nonzero().flatten().tolist()):
+        raise ValueError(f"codes holds no face in mesh {empty[0]}; leave out empty meshes")
+    if given is not None and (given.shape != counts.shape or given.min() < 0 or (given > counts).any()):
+        raise ValueError(f"given is {given.tolist()} for meshes of {counts.tolist()} faces; give one number a mesh, no more than its faces")
 
 
 def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:

@@ -412,6 +412,15 @@ def test_a_saved_transformer_comes_back(tmp_path: Path) -> None:
         ({"codes": torch.zeros(1, 2, 12)}, "codes are of type torch.float32"),
         ({"codes": torch.full((1, 2, 12), BOOK)}, "codes are in 11..11; use 0..10"),
         ({"codes": torch.zeros(1, 2, 12, dtype=torch.long), "texts": ["a", "b"]}, "texts has 2 entries for 1 meshes"),
+        ({"codes": torch.zeros(1, 2, 12, dtype=torch.long), "text_embeds": torch.ones(1, 3, 5)}, r"text_embeds has shape \[1, 3, 5\]"),
+        ({"codes": torch.tensor([[[0] * 12], [[-1] * 12]])}, "codes holds no face in mesh 1"),
+        ({"codes": torch.zeros(0, 2, 12, dtype=torch.long)}, "codes holds no mesh"),
+        ({"codes": torch.zeros(1, 2, 12, dtype=torch.long), "given": torch.tensor([3])}, r"given is \[3\] for meshes of \[2\] faces"),
+        ({"vertices": torch.zeros(2, 3, 3), "faces": torch.zeros(1, 1, 3, dtype=torch.long)}, r"vertices has shape \[2, 3, 3\]"),
+        ({"vertices": torch.zeros(1, 3, 3), "faces": torch.zeros(1, 1, 3)}, "of torch.float32"),
+        ({"vertices": torch.full((1, 3, 3), torch.nan), "faces": torch.tensor([[[0, 1, 2]]])}, "not a finite number"),
+        ({"vertices": torch.rand(1, 3, 3), "faces": torch.tensor([[[0, 1, 3]]])}, "faces have index 3"),
+        ({"vertices": torch.rand(1, 3, 3), "faces": torch.full((1, 1, 3), -1)}, "empty"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(transformer: MeshTransformer, given: dict[str, Any], words: str) -> None:
