@@ -190,7 +190,7 @@ def potted_plant(rng: Generator) -> tuple[list[Solid], Facts]:
         leaves = whole(rng, 4, 7)
         for i in range(leaves):
             size = rng.uniform(0.75, 1.0) * tall
-            blade = lathe(4, (0.045, 0), (0.1, 0.4 * size), (0, size)).scaled(y=0.5).leaning_back(-rng.uniform(0.2, 0.55), 0)
+            blade = lathe(4, (0, 0), (0.1, 0.4 * size), (0, size)).scaled(y=0.5).leaning_back(-rng.uniform(0.2, 0.55), 0)
             solids.append(blade.moved(0, -0.06).turned(2 * pi * i / leaves + 0.4).moved(z=earth))
     if plant == "fern":
         leaves = whole(rng, 5, 8)
@@ -202,7 +202,7 @@ def potted_plant(rng: Generator) -> tuple[list[Solid], Facts]:
     if plant == "ball":
         solids.append(ball(8, rng.uniform(0.3, 0.42), 0.75 * tall, (0, 0, earth + 0.3 * tall)))
     if plant == "cone":
-        solids.append(lathe(8, (0.25, 0), (0.34, 0.12 * tall), (0, tall), at=(0, 0, earth + 0.16 * tall)))
+        solids.append(lathe(8, (0.25, 0), (0.34, 0.12 * tall), (0, tall), at=(0, 0, earth + 0.16 * tall)).turned(0.2))
 
     kinds = {"blades": "long upright leaves", "fern": "arching leaves", "ball": "a round crown", "cone": "a pointed crown"}
     return solids, Facts(
