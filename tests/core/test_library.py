@@ -76,7 +76,7 @@ def test_the_autoencoder_itself_learns(tmp_path: Path) -> None:
     model = MeshAutoencoder(**SMALL)
     MeshAutoencoderTrainer(model, Meshes(), 80, 4, learning_rate=1e-2, warmup_steps=5, checkpoint_folder=tmp_path)()
     losses = logged(tmp_path / "mesh-autoencoder", "reconstruction")
-    assert sum(losses[-8:]) < 0.7 * sum(losses[:8])
+    assert sum(losses[-8:]) < 0.85 * sum(losses[:8])
     assert len(logged(tmp_path / "mesh-autoencoder", "codebook_use")) == 80
 
 
