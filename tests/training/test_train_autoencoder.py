@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -90,15 +89,21 @@ def test_the_loss_falls_and_is_logged(tmp_path: Path) -> None:
 def test_a_run_that_is_killed_goes_on_and_ends_with_the_same_weights(whole_run: Path, tmp_path: Path) -> None:
     (tmp_path / "tiny.yaml").write_text(SETTINGS)
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "training.train_autoencoder", "--config", str(tmp_path / "tiny.yaml"), "--out", str(out)]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 120
-        while not (out / "state/progress.json").is_file() and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.wait()
+    killed = f"""
+import os, signal
+from pathlib import Path
+import training.train_autoencoder as script
+
+def save_and_die(*arguments, save=script.save_state):
+    save(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+script.save_state = save_and_die
+script.train(script.read_config(Path({str(tmp_path / "tiny.yaml")!r}), []), Path({str(out)!r}))
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run([sys.executable, "-c", killed], env=environment, stderr=subprocess.DEVNULL, timeout=120, check=False)
+    assert ended.returncode == -signal.SIGKILL
     assert json.loads((out / "state/progress.json").read_text()) == {"step": 6}
     train(TINY, out)
     resumed, straight = weights(out), weights(whole_run)
