@@ -23,6 +23,7 @@ from core.conditioning import Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.engine import Engine
 from core.errors import MeshGPTError
+from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
@@ -259,6 +260,8 @@ class MeshGPT:
     def coordinates(self, faces: list[list[int]], prefix: Prefix | None) -> FloatArray:
         """[n, 4, 3] where faces of codes stand: in the unit box, or in the coordinates of the mesh that is being completed."""
         coordinates = self.tokenizer.decode(np.array(faces, np.int64).reshape(-1, self.tokenizer.codes_per_face))
+        absent = VERTICES_PER_FACE - self.tokenizer.vertices_per_face  # of a tokenizer that knows triangles alone
+        coordinates = np.pad(coordinates, ((0, 0), (0, absent), (0, 0)), constant_values=np.nan)
         if prefix is None:
             return coordinates
         world = prefix.frame.to_world(coordinates)

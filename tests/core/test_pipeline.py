@@ -6,11 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from core import Mesh, MeshGPT
+from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray
 from core.pipeline import ATTEMPTS, Cancelled, Request, placements
+from core.transformer import MeshTransformer
+from tests.core.conftest import FACTS, SMALL
 
 BOX = Mesh(
     np.array([[x, y, z] for z in (2, 5) for y in (0, 2) for x in (1, 2)], float),
@@ -160,3 +164,15 @@ def test_of_several_flawed_samples_the_result_is_what_was_streamed_last(model: M
         result = model.run(Request("a chair", max_faces=6, seed=seed), on_faces)[0]
         assert result.rejected == ATTEMPTS - 1
         np.testing.assert_array_equal(np.array(streamed), result.mesh.quads().face_coordinates())
+
+
+def test_a_model_of_triangles_generates_and_completes(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    MeshTransformer(MeshDiscretizer(17, quads=False), SMALL).save_pretrained(tmp_path, facts=FACTS)
+    model, streamed = MeshGPT.from_pretrained(tmp_path, "cpu"), set()
+    part = Mesh(np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1.0]]), np.array([[0, 2, 1], [0, 1, 3]]))
+    made = model.complete(part, "a chair", max_faces=6, on_faces=lambda variant, start, faces: streamed.add(faces.shape[1:]))[0]
+    assert streamed == {(4, 3)}
+    assert len(made.faces) > 2
+    assert (made.quads().faces[:, 3] < 0).all()
+    assert len(model.generate("a chair", max_faces=3)[0].faces) > 0
