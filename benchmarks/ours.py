@@ -31,7 +31,8 @@ from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.drafts import EdgeDrafter
-from core.engine import Engine, Layer, Matrix
+from core.engine import Engine
+from core.engine_layers import Layer, Matrix
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import Request

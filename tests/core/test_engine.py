@@ -17,7 +17,8 @@ from core.conditioning import Text
 from core.decoding import Row, Sampling, Stepper, decode
 from core.discretizer import MeshDiscretizer
 from core.drafts import EdgeDrafter
-from core.engine import Engine, matrix
+from core.engine import Engine
+from core.engine_layers import matrix
 from core.grammar import CodeGrammar
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
