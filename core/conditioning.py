@@ -1,4 +1,5 @@
-"""Text as the transformer sees it: towers that turn prompts into token embeddings, and the arithmetic of guidance.
+"""Conditions as the transformer sees them: towers that turn prompts into token embeddings, properties as tokens beside them, and the
+arithmetic of guidance.
 
 The default tower is OpenCLIP's text transformer over OpenCLIP's byte-pair tokenizer, small and trained with the rest, so that nothing is
 downloaded. OpenCLIP's own towers can stand beside it or in its place. An absent condition is the empty prompt.
@@ -16,6 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from core.properties import KINDS, NUMBERS
 
 SMALL = "small"  # the name of the default tower
 
@@ -75,6 +78,10 @@ class Text:
         padded = [(longest - text.mask.shape[1], text) for text in texts]
         tokens = torch.cat([F.pad(text.tokens, (0, 0, 0, missing)) for missing, text in padded])
         return cls(tokens, torch.cat([F.pad(text.mask, (0, missing)) for missing, text in padded]))
+
+    def behind(self, other: Text) -> Text:
+        """The tokens of both, the other's first."""
+        return Text(torch.cat([other.tokens, self.tokens], 1), torch.cat([other.mask, self.mask], 1))
 
     @classmethod
     def from_embeddings(cls, embeddings: Tensor) -> Text:
@@ -152,14 +159,36 @@ def load_tower(tower: TextTower, path: Path) -> None:
     tower.transformer.load_state_dict({name: found[name] for name in needed})
 
 
+class PropertyTokens(nn.Module):
+    """Properties of meshes as tokens: one for the number of faces, one for the extents, one for the polygons.
+
+    A number is read as itself and as the sines and cosines of six frequencies (Mildenhall et al. 2020).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.frequencies: Tensor
+        self.register_buffer("frequencies", torch.pi * 2.0 ** torch.arange(6), persistent=False)
+        self.project = nn.ModuleList(nn.Linear(13 * (end - start), width) for start, end in KINDS)
+
+    def forward(self, numbers: Tensor) -> Text:
+        """numbers: [b, 5] of Properties.numbers, NaN where open: masked in the Text [b, 3, width]."""
+        known = numbers.nan_to_num()
+        angles = known[..., None] * self.frequencies
+        features = torch.cat([known[..., None], angles.sin(), angles.cos()], -1)
+        tokens = [project(features[:, start:end].flatten(1)) for project, (start, end) in zip(self.project, KINDS, strict=True)]
+        return Text(torch.stack(tokens, 1), torch.stack([~numbers[:, start].isnan() for start, _ in KINDS], 1))
+
+
 class TextConditioner(nn.Module):
     """Prompts to Text: the tokens of one or more towers, one behind the other, all as wide as those of the first.
 
     types: "small", or names of OpenCLIP's models. kwargs: for each the fields of TextConfig, or the options of `open_clip_tower`.
+    properties: whether it knows tokens for a mesh's properties too.
     Raises ValueError if there are not as many of the one as of the other.
     """
 
-    def __init__(self, types: Sequence[str] = (SMALL,), kwargs: Sequence[dict[str, Any]] = ({},)) -> None:
+    def __init__(self, types: Sequence[str] = (SMALL,), kwargs: Sequence[dict[str, Any]] = ({},), properties: bool = False) -> None:
         super().__init__()
         if len(types) != len(kwargs) or not types:
             raise ValueError(f"text_condition_model_types has {len(types)} entries, its kwargs {len(kwargs)}; give as many of both")
@@ -171,6 +200,7 @@ class TextConditioner(nn.Module):
         self.same_width = nn.ModuleList(
             nn.Identity() if tower.config.width == self.width else nn.Linear(tower.config.width, self.width) for tower in self.towers
         )
+        self.properties = PropertyTokens(self.width) if properties else None
 
     def forward(self, prompts: Sequence[str]) -> Text:
         """[prompts, t, width] as Text. An empty prompt stands for no text."""
@@ -180,6 +210,19 @@ class TextConditioner(nn.Module):
             text = tower(tokenize([prompt.strip() for prompt in prompts], tower.config.context).to(device))
             parts.append(Text(project(text.tokens), text.mask))
         return parts[0] if len(parts) == 1 else Text(torch.cat([p.tokens for p in parts], 1), torch.cat([p.mask for p in parts], 1))
+
+    def with_properties(self, text: Text, numbers: Tensor | None) -> Text:
+        """The text behind tokens of its meshes' properties [b, 5], NaN where open; None leaves all of them open.
+
+        Raises ValueError for another shape, or if the conditioner knows no properties.
+        """
+        if numbers is None:
+            return text
+        if self.properties is None:
+            raise ValueError("properties are given to a transformer without them; make it with condition_on_properties=True")
+        if numbers.shape != (len(text.tokens), NUMBERS):
+            raise ValueError(f"properties has shape {list(numbers.shape)}; use [{len(text.tokens)}, {NUMBERS}] for as many meshes")
+        return text.behind(self.properties(numbers.to(text.tokens.device, torch.float32)))
 
 
 def tokenize(texts: Sequence[str], context: int) -> Tensor:

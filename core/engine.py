@@ -26,7 +26,7 @@ from core.transformer_config import TransformerConfig
 KNOWN = {
     *("dim", "max_seq_len", "attn_depth", "attn_dim_head", "attn_heads", "fine_attn_depth", "fine_attn_dim_head", "fine_attn_heads"),
     *("flash_attn", "dropout", "local_attn_window_size", "quads", "condition_on_text"),
-    *("text_condition_model_types", "text_condition_model_kwargs", "text_condition_cond_drop_prob"),
+    *("text_condition_model_types", "text_condition_model_kwargs", "text_condition_cond_drop_prob", "condition_on_properties"),
 }  # options of which it knows every value, or which do not change what is generated
 
 

@@ -116,7 +116,8 @@ class MeshGPT:
     @cached_property
     def text_conditioner(self) -> TextConditioner:
         """Built on first use: the import behind it takes seconds."""
-        conditioner = TextConditioner(self.config.text_condition_model_types, self.config.text_condition_model_kwargs)
+        c = self.config
+        conditioner = TextConditioner(c.text_condition_model_types, c.text_condition_model_kwargs, c.condition_on_properties)
         prefix = "text."
         conditioner.load_state_dict({name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)})
         return conditioner.to(self.device).eval()

@@ -83,7 +83,8 @@ class MeshTransformer(Pretrained, nn.Module):
         self.num_sos_tokens = c.num_sos_tokens or 1
         dim, d = c.widths
 
-        self.text = TextConditioner(c.text_condition_model_types, c.text_condition_model_kwargs) if c.condition_on_text else None
+        towers = c.text_condition_model_types, c.text_condition_model_kwargs
+        self.text = TextConditioner(*towers, properties=c.condition_on_properties) if c.condition_on_text else None
         text_width = self.text.width if self.text else None
         self.code_embedding = nn.Parameter(torch.randn(k, self.vocabulary, d) * 0.2)
         self.code_projection = nn.Parameter(torch.randn(k, tokenizer.code_vectors().shape[-1], d) * 0.1)
@@ -167,6 +168,7 @@ class MeshTransformer(Pretrained, nn.Module):
         codes: Tensor | None = None,
         texts: Sequence[str] | None = None,
         text_embeds: Tensor | None = None,
+        properties: Tensor | None = None,
         given: Tensor | None = None,
         cond_drop_prob: float | None = None,
     ) -> Tensor:
@@ -174,6 +176,7 @@ class MeshTransformer(Pretrained, nn.Module):
 
         vertices, faces, face_edges: as the tokenizer's `tokenize` takes them. codes: what it gave, [b, n v, k], or [b, n, v k], padded with
         -1; instead of them. texts, text_embeds: [b] prompts, or [b, t, width] what `embed_texts` gave for them, padded with zeros.
+        properties: [b, 5] what else is known of each mesh, as Properties.numbers says it; NaN where open, None for all of them.
         given: [b] how many of the first faces are a given part of the mesh, in their own canonical order; the rest then completes it.
         cond_drop_prob: instead of text_condition_cond_drop_prob; counts only in training mode.
         Raises ValueError naming the argument for what does not fit: no mesh, other shapes, codes out of range, more faces than the context.
@@ -188,6 +191,7 @@ class MeshTransformer(Pretrained, nn.Module):
         drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
         if text is not None and self.training and drop > 0:
             text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
+        text = self.with_properties(text, properties)
         x, targets = self.states(codes, text, given), self.targets(codes)
         levels = range(self.codes_per_vertex)
         nats = [SummedCrossEntropy.apply(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
@@ -362,6 +366,14 @@ class MeshTransformer(Pretrained, nn.Module):
         rows = Text.stack([text, self.text([""])])
         return rows.select(torch.where(dropped, len(text.tokens), torch.arange(len(text.tokens), device=self.device)))
 
+    def with_properties(self, text: Text | None, properties: Tensor | None) -> Text | None:
+        """The text behind tokens of the properties [b, 5]. Raises ValueError if the transformer knows none, or for another shape."""
+        if properties is None:
+            return text
+        if text is None or self.text is None:
+            raise ValueError("properties are given to a transformer without text; make it with condition_on_text=True")
+        return self.text.with_properties(text, properties)
+
     # ---- generation
 
     @torch.no_grad()
@@ -370,6 +382,7 @@ class MeshTransformer(Pretrained, nn.Module):
         *,
         texts: Sequence[str] | None = None,
         text_embeds: Tensor | None = None,
+        properties: Tensor | None = None,
         batch_size: int = 1,
         prompt: Tensor | None = None,
         cond_scale: float = 1.0,
@@ -383,18 +396,20 @@ class MeshTransformer(Pretrained, nn.Module):
     ) -> tuple[Tensor, Tensor] | Tensor:
         """New meshes: face coordinates [b, n, v, 3], NaN where there is nothing, and which faces there are [b, n].
 
-        texts, text_embeds: one for each mesh, as in `forward`; without them batch_size says how many. prompt: [m, v k] codes of faces that
-        all of them begin with. cond_scale, remove_parallel_component: guidance, as in core.conditioning.guide; temperature, min_p: as in
+        texts, text_embeds, properties: one for each mesh, as in `forward`; without them batch_size says how many. prompt: [m, v k] codes
+        of faces that all of them begin with. cond_scale, remove_parallel_component: guidance, as in core.conditioning.guide; temperature, min_p: as in
         core.decoding.Sampling. max_faces: the most new faces; None for as many as the context holds. seed: of the draws, row by row;
         None takes one from torch's generator. cache_kv: False works everything out anew at every code, to the same end.
         return_codes: codes [b, n v, k] padded with -1 instead of coordinates.
         Raises ValueError for what does not fit.
         """
-        rows = len(texts) if texts is not None else batch_size if text_embeds is None else len(text_embeds)
+        rows = next((len(one) for one in (texts, text_embeds, properties) if one is not None), batch_size)
         sampling = Sampling(temperature, min_p, cond_scale if self.text else 1.0, remove_parallel_component)
         text = self.read_text(texts, text_embeds, rows)
         if text is not None and self.text is not None and sampling.guidance_scale != 1:
             text = Text.stack([text, self.text([""] * rows)])
+            properties = None if properties is None else torch.cat([properties, properties])
+        text = self.with_properties(text, properties)
         given = None if prompt is None else self.checked(prompt[None])[0].cpu().numpy()
         room = self.max_faces - (0 if given is None else len(given))
         if max_faces is not None and not 0 < max_faces <= room:

@@ -31,7 +31,7 @@ class TransformerConfig:
     TextConditioner. text_condition_cond_drop_prob: share of the texts left out while training, for guidance.
     coarse_adaptive_rmsnorm: norms of the coarse stack get their gains from the text. text_cond_with_film: the inputs of both stacks are
     scaled and shifted by the text. fine_cross_attend_text: the fine stack attends to the text too. cross_attn_num_mem_kv: learned keys
-    and values beside the text's.
+    and values beside the text's. condition_on_properties: what is asked for beside the text (core.properties) are tokens before its own.
 
     Raises ValueError for a combination that cannot be built.
     """
@@ -68,6 +68,7 @@ class TransformerConfig:
     text_cond_with_film: bool = False
     fine_cross_attend_text: bool = False
     cross_attn_num_mem_kv: int = 0
+    condition_on_properties: bool = False
 
     def __post_init__(self) -> None:
         for name in ("dim", "text_condition_model_types", "text_condition_model_kwargs"):
@@ -79,7 +80,7 @@ class TransformerConfig:
             raise ValueError(f'fine_reach is {self.fine_reach!r}; use "mesh" or "face"')
         if (self.num_sos_tokens or 1) < 1:
             raise ValueError(f"num_sos_tokens is {self.num_sos_tokens}; use 1 or more, or None")
-        text_only = ("coarse_adaptive_rmsnorm", "text_cond_with_film", "fine_cross_attend_text", "cross_attn_num_mem_kv")
+        text_only = ("coarse_adaptive_rmsnorm", "text_cond_with_film", "fine_cross_attend_text", "cross_attn_num_mem_kv", "condition_on_properties")
         if not self.condition_on_text and (given := [name for name in text_only if getattr(self, name)]):
             raise ValueError(f"{', '.join(given)} needs condition_on_text=True")
         if self.reversible and (other := [name for name in self.attn_kwargs if not name.startswith(STACK_OPTIONS)]):

@@ -25,14 +25,16 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
-from core.checkpoint import save_checkpoint
+from core.checkpoint import read_config as read_facts
+from core.checkpoint import read_weights, save_checkpoint
 from core.decoding import Sampling
 from core.errors import MeshGPTError
 from core.state import load_state, save_state, update_average
 from core.tokenizer import Tokenizer
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
-from training.data.dataset import Batch, CodeSet, batches, read_tokenizer
+from training.data.augment import Augmentation
+from training.data.dataset import Batch, CodeSet, batches, load_mixed, read_tokenizer
 from training.procedural import FAMILIES, generate
 from training.run import (
     PRECISIONS,
@@ -48,18 +50,21 @@ from training.run import (
 class TrainingConfig:
     """A training run.
 
-    data, validation: sets of codes. autoencoder: folder of the one whose codes they are, "" for grid coordinates.
+    data: sets of codes, and how many times an epoch shows each. validation: further sets, each measured by itself. autoencoder: folder of the one
+    whose codes they are, "" for grid coordinates. init: checkpoint folder of a transformer to begin from, "" to begin anew.
     minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
     precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
     text_dropout, given_share: as in training.data.dataset.batches.
-    transformer, sampling: fields of TransformerConfig and Sampling that differ from their defaults.
+    transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults; without
+    augmentation the meshes and captions are taken as they are.
     Raises MeshGPTError (bad_setting) for another precision.
     """
 
-    data: str
-    validation: str
+    data: dict[str, float]
+    validation: list[str]
     autoencoder: str = ""
+    init: str = ""
     minutes: float = 60
     batch_faces: int = 1000
     learning_rate: float = 3e-3
@@ -75,6 +80,7 @@ class TrainingConfig:
     save_every: float = 5
     transformer: dict[str, Any] = field(default_factory=dict)
     sampling: dict[str, Any] = field(default_factory=dict)
+    augmentation: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
@@ -85,10 +91,13 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
     accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
-    data, validation = CodeSet.load(Path(config.data)), CodeSet.load(Path(config.validation))
     tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
-    check_codes(data, tokenizer)
     model = MeshTransformer(tokenizer, **config.transformer).to(accelerator.device)
+    if config.init:
+        begin_from(model, Path(config.init))
+    data = load_mixed(config.data, model.max_faces)
+    validation = {folder: load_mixed({folder: 1}, model.max_faces) for folder in config.validation}
+    check_codes(data, tokenizer)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     wrapped, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
     progress = load_state(out / "state", model, average, optimizers)
@@ -102,18 +111,20 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
         ranks=accelerator.num_processes,
         text_dropout=config.text_dropout,
         given_share=config.given_share,
+        augmentation=None if config.augmentation is None else Augmentation(**config.augmentation),
     )
     writer = SummaryWriter(str(out / "log"), purge_step=step)
     bar = tqdm(total=round(config.minutes * 60), initial=round(elapsed), unit="s", disable=not accelerator.is_local_main_process)
 
     def keep() -> None:
         """Validate the averaged weights and write everything that is kept."""
-        held_out = validation_nats(model, average, validation, accelerator)
-        writer.add_scalar("validation/nats_a_face", held_out, step)
-        tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation {held_out:.3f} nats/face")
+        held_out = {folder: validation_nats(model, average, one, accelerator) for folder, one in validation.items()}
+        for folder, nats in held_out.items():
+            writer.add_scalar(f"validation/{folder}", nats, step)
+        said = ", ".join(f"{nats:.3f} ({folder})" for folder, nats in held_out.items())
+        tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation nats/face {said}")
         save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
-        said = model.describe() | facts(config, data, faces, elapsed, held_out)
-        save_checkpoint(out / "checkpoint", said, average, torch.float16)
+        save_checkpoint(out / "checkpoint", model.describe() | facts(config, data, faces, elapsed, held_out), average, torch.float16)
 
     started, saved = clock() - elapsed, elapsed
     while elapsed < config.minutes * 60:
@@ -145,6 +156,19 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     writer.close()
 
 
+def begin_from(model: MeshTransformer, folder: Path) -> None:
+    """Take the weights of a transformer's checkpoint; what it lacks keeps its first values.
+
+    Raises MeshGPTError (bad_checkpoint) if it has weights that the model has no place for, or has in another size.
+    """
+    weights = read_weights(folder, read_facts(folder)["shards"])
+    own = model.state_dict()
+    if wrong := [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]:
+        problem, hint = f"{folder} has {wrong[0]}, which does not fit", "make the transformer with the settings in its config.json"
+        raise MeshGPTError(problem, hint=hint, code="bad_checkpoint")
+    model.load_state_dict(own | weights)
+
+
 def check_codes(data: CodeSet, tokenizer: Tokenizer) -> None:
     """Raises MeshGPTError (bad_data) if the codes cannot be the tokenizer's."""
     if data.codes.shape[1] != tokenizer.codes_per_face or data.codes.max() >= tokenizer.codebook_size:
@@ -171,10 +195,11 @@ def make_optimizers(model: MeshTransformer, config: TrainingConfig) -> list[torc
 
 def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
     """Mean nats a face over a batch."""
-    device = accelerator.device
+    device, config = accelerator.device, accelerator.unwrap_model(model).config
     codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
     with accelerator.autocast():
-        nats: Tensor = model(codes=codes, texts=batch.captions, given=given, cond_drop_prob=0.0)
+        properties = torch.from_numpy(batch.properties) if config.condition_on_properties else None
+        nats: Tensor = model(codes=codes, texts=batch.captions, properties=properties, given=given, cond_drop_prob=0.0)
     return nats
 
 
@@ -187,9 +212,9 @@ def validation_nats(model: MeshTransformer, average: dict[str, Tensor], validati
     return sum(nats * faces for nats, faces in results) / sum(faces for _, faces in results)
 
 
-def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, held_out: float) -> dict[str, Any]:
+def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, held_out: dict[str, float]) -> dict[str, Any]:
     """What config.json says of the model beside its sizes."""
-    names = {name for label in set(data.labels) & set(FAMILIES) for seed in range(200) for name in generate(label, seed).names}
+    names = {name for label in set(data.labels) & set(FAMILIES) for seed in range(40) for name in generate(label, seed).names}
     return {
         "name": "default",
         "domain": sorted(set(data.labels)),
@@ -200,7 +225,7 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
             "meshes": len(data),
             "faces_seen": faces,
             "minutes_taken": round(elapsed / 60, 1),
-            "validation_nats_a_face": round(held_out, 4),
+            "validation_nats_a_face": {folder: round(nats, 4) for folder, nats in held_out.items()},
             "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
         },
     }
@@ -208,7 +233,7 @@ def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, hel
 
 def read_config(path: Path, overrides: Sequence[str]) -> TrainingConfig:
     """The configuration in a YAML file, as in training.run.read_settings."""
-    groups = {"transformer": TransformerConfig, "sampling": Sampling}
+    groups = {"transformer": TransformerConfig, "sampling": Sampling, "augmentation": Augmentation}
     return TrainingConfig(**read_settings(path, overrides, TrainingConfig, groups))
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from core.conditioning import Text
 from core.discretizer import MeshDiscretizer
 from core.symbols import IGNORE
+from core.properties import Properties
 from core.tokenizer import Tokenizer
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
@@ -45,6 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "adaptive norms": {**TEXT, "coarse_adaptive_rmsnorm": True},
     "film": {**TEXT, "text_cond_with_film": True},
     "fine text": {**TEXT, "fine_cross_attend_text": True, "cross_attn_num_mem_kv": 2},
+    "properties": {**TEXT, "condition_on_properties": True},
 }
 PAIRS = list(combinations(OPTIONS, 2))
 
@@ -65,8 +67,20 @@ def transformer() -> MeshTransformer:
     return make("text")
 
 
+def some_properties(rows: int) -> Tensor:
+    some = [Properties(12, (1, 2, 0.5), "quads"), Properties(polygons="triangles"), Properties()]
+    return torch.tensor([one.numbers() for one in some[:rows]])
+
+
 def some_text(model: MeshTransformer, rows: int) -> Text | None:
-    return model.text(["a chair", "a round wooden table", ""][:rows]) if model.text else None
+    text = model.text(["a chair", "a round wooden table", ""][:rows]) if model.text else None
+    return model.with_properties(text, some_properties(rows) if model.config.condition_on_properties else None)
+
+
+def conditions(model: MeshTransformer) -> dict[str, Any]:
+    """What `forward` may be told of two meshes."""
+    texts = {"texts": ["a chair", "a house"]} if model.text else {}
+    return texts | ({"properties": some_properties(2)} if model.config.condition_on_properties else {})
 
 
 def some_codes(rows: int, faces: int, vertices: int = 4) -> Tensor:
@@ -130,8 +144,7 @@ def test_alone_equals_in_a_batch(name: str) -> None:
     given = torch.tensor([1, 0, 2])
     together = model.nats(codes, text, given)
     for row, faces in enumerate((4, 6, 2)):
-        here = slice(row, row + 1), slice(0, None if text is None else int(text.mask[row].sum()))
-        alone_text = None if text is None else Text(text.tokens[here], text.mask[here])
+        alone_text = None if text is None else Text(text.tokens[row][text.mask[row]][None], text.mask[row][text.mask[row]][None])
         alone = model.nats(codes[row : row + 1, :faces], alone_text, given[row : row + 1])
         torch.testing.assert_close(together[row, : faces + 1], alone[0], atol=1e-4, rtol=1e-4)
         assert together[row, faces + 1 :].abs().sum() == 0
@@ -286,13 +299,14 @@ CHANGES: dict[str, dict[str, Any]] = {
     "text_cond_with_film": {"text_cond_with_film": True},
     "fine_cross_attend_text": {"fine_cross_attend_text": True},
     "cross_attn_num_mem_kv": {"cross_attn_num_mem_kv": 2},
+    "condition_on_properties": {"condition_on_properties": True},
 }
 
 
 def traits(model: MeshTransformer) -> tuple[Any, ...]:
     """What tells two transformers apart: their parameters' shapes, how far they reach, their kernel, and the loss they train on."""
     shapes = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    texts = {"texts": ["a chair", "a house"]} if model.text else {}
+    texts = conditions(model)
     torch.manual_seed(3)
     loss = model.train()(codes=some_codes(2, 6), **texts).item()
     return shapes, model.max_faces, model.coarse.attention.layers[0][1].attend.flash, round(loss, 4)
@@ -325,7 +339,7 @@ def test_targets_leave_out_padding_and_what_is_certain(transformer: MeshTransfor
 @pytest.mark.parametrize("name", OPTIONS)
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = make(name)
-    texts = {"texts": ["a chair", "a house"]} if model.text else {}
+    texts = conditions(model)
     model(codes=some_codes(2, 4), **texts, given=torch.tensor([0, 2])).backward()
     missed = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or p.grad.abs().sum() == 0)]
     assert missed == []
@@ -336,7 +350,7 @@ def test_a_step_lowers_the_loss_of_a_repeated_batch(name: str) -> None:
     torch.manual_seed(0)
     options = BASE | OPTIONS[name] | {"text_condition_cond_drop_prob": 0.0}
     model = MeshTransformer(MeshDiscretizer(BOOK), **options)
-    texts = {"texts": ["a chair", "a house"]} if model.text else {}
+    texts = conditions(model)
     optimizer, codes = torch.optim.AdamW(model.parameters(), lr=1e-3), some_codes(2, 4)
     before = model(codes=codes, **texts)
     before.backward()
@@ -369,6 +383,17 @@ def test_dropping_all_texts_equals_the_empty_prompt(transformer: MeshTransformer
     transformer.eval()
     torch.testing.assert_close(dropped, transformer(codes=codes))
     assert (dropped - transformer(codes=codes, texts=["a chair", "a house"])).abs() > 1e-4
+
+
+def test_open_properties_change_nothing_and_each_of_the_others_does() -> None:
+    model, codes = make("properties"), some_codes(1, 3)
+    without = model(codes=codes, texts=["a chair"])
+    losses = [
+        model(codes=codes, texts=["a chair"], properties=torch.tensor([Properties(**known).numbers()]))
+        for known in ({}, {"faces": 12}, {"faces": 40}, {"extents": (1, 1, 2)}, {"extents": (1, 2, 2)}, {"polygons": "quads"})
+    ]
+    torch.testing.assert_close(losses[0], without)
+    assert len({round(loss.item(), 5) for loss in losses}) == len(losses)
 
 
 def test_embedded_texts_stand_for_texts(transformer: MeshTransformer) -> None:

@@ -28,8 +28,8 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_shards(folder / "train", build(["stool"], range(12), 60, 1))
     write_shards(folder / "validation", build(["stool"], range(1_000_000, 1_000_004), 60, 1))
     values = {
-        "data": str(folder / "train"),
-        "validation": str(folder / "validation"),
+        "data": {str(folder / "train"): 1},
+        "validation": [str(folder / "validation")],
         "minutes": STEPS / 60,  # the tests' clock ticks a second a step
         "save_every": 8 / 60,
         "batch_faces": 120,
@@ -73,7 +73,7 @@ def test_a_killed_run_goes_on_as_if_it_had_never_stopped(settings: Path, tmp_pat
 
 def test_it_learns_and_leaves_a_checkpoint_that_makes_meshes(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(read_config(settings, ["minutes=1", "ema=0.9"]), tmp_path, ticking())
-    losses = [float(found) for found in re.findall(r"validation ([\d.]+) nats", capsys.readouterr().out)]
+    losses = [float(found) for found in re.findall(r"validation nats/face ([\d.]+)", capsys.readouterr().out)]
     assert losses[-1] < 0.93 * losses[0]
     model = MeshGPT.from_pretrained(tmp_path / "checkpoint", "cpu")
     assert model.info()["domain"] == ["stool"]
@@ -101,7 +101,7 @@ def test_learned_codes_train_and_generate_too(settings: Path, tmp_path: Path) ->
     data = CodeSet.load(tmp_path / "codes")
     assert data.codes.shape[1] == 4 * sizes.codes_per_vertex
     assert data.grid.shape[1] == 12
-    files = [f"data={tmp_path}/codes", f"validation={tmp_path}/codes"]
+    files = [f"data={{{tmp_path}/codes: 1}}", f"validation=[{tmp_path}/codes]"]
     train(read_config(settings, [*files, f"autoencoder={tmp_path}/autoencoder", "minutes=0.1"]), tmp_path / "run", ticking())
     model = MeshGPT.from_pretrained(tmp_path / "run" / "checkpoint", "cpu")
     assert model.info()["tokenizer"] == "MeshAutoencoder"

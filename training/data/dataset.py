@@ -9,7 +9,7 @@ never stopped.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +26,7 @@ from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.grammar import ABSENT
 from core.mesh import Frame, IntArray
+from core.properties import KINDS, NUMBERS, Properties
 from core.tokenizer import Tokenizer
 from training.data.augment import Augmentation, vary_caption, vary_mesh
 from training.data.parquet import FACE, Row, Rows, flat, grid_of, mesh_of, shards, write_shards
@@ -101,6 +102,17 @@ class CodeSet:
         )
 
 
+def load_mixed(folders: Mapping[str, float], max_faces: int) -> CodeSet:
+    """The meshes of the folders, those of each so many times as often as they weigh; longer ones than `max_faces` weigh nothing.
+
+    Raises MeshGPTError (bad_data) as CodeSet.load does.
+    """
+    data = CodeSet.load(*folders)
+    sizes = [sum(pq.read_metadata(path).num_rows for path in shards(folder)) for folder in folders]
+    times = np.repeat(np.array(list(folders.values()), np.float32), sizes)
+    return replace(data, weights=data.weights * times * (np.diff(data.starts) <= max_faces))
+
+
 @dataclass(frozen=True)
 class Streamed:
     """Sets too large for memory: folders of which one shard after another is read, in another order every epoch."""
@@ -116,11 +128,15 @@ class Streamed:
 
 @dataclass(frozen=True)
 class Batch:
-    """codes: [b, n, codes a face] int64, padded with faces of -1. captions: [b]. given: [b] faces at the front that are given."""
+    """codes: [b, n, codes a face] int64, padded with faces of -1. captions: [b]. given: [b] faces at the front that are given.
+
+    properties: [b, 5] float32, Properties.numbers of each mesh, NaN where dropped.
+    """
 
     codes: IntArray
     captions: list[str]
     given: IntArray
+    properties: NDArray[np.float32]
 
 
 def build(
@@ -222,6 +238,7 @@ def collate(
     augmentation: Augmentation | None = None,
 ) -> Batch:
     meshes, given, captions = [], np.zeros(len(indices), np.int64), []
+    properties = np.full((len(indices), NUMBERS), np.nan, np.float32)
     for row, index in enumerate(indices):
         place = data.faces(index)
         faces, grid = data.codes[place], data.grid[place]
@@ -230,6 +247,7 @@ def collate(
         if augmentation:
             faces = grid = vary_mesh(grid, said, bool(data.oriented[index]), augmentation, rng)
             caption = vary_caption(caption, grid, float(data.metres[index]), augmentation.words, rng)
+        properties[row] = some_of(Properties.of(grid), rng)
         if rng.random() < given_share:
             kept = part(grid, rng)
             faces = np.concatenate([faces[kept], faces[~kept]])
@@ -239,7 +257,17 @@ def collate(
     codes = np.full((len(meshes), max(map(len, meshes)), data.codes.shape[1]), PADDING, np.int64)
     for row, faces in enumerate(meshes):
         codes[row, : len(faces)] = faces
-    return Batch(codes, captions, given)
+    return Batch(codes, captions, given, properties)
+
+
+def some_of(properties: Properties, rng: np.random.Generator) -> NDArray[np.float32]:
+    """[5] the numbers of the properties: in half of the cases none, in the others each with an even chance; NaN for the rest."""
+    numbers = np.array(properties.numbers(), np.float32)
+    told = rng.random() < 0.5
+    for start, end in KINDS:
+        if not told or rng.random() < 0.5:
+            numbers[start:end] = np.nan
+    return numbers
 
 
 # ---- given parts
