@@ -80,7 +80,10 @@ class TransformerConfig:
             raise ValueError(f'fine_reach is {self.fine_reach!r}; use "mesh" or "face"')
         if (self.num_sos_tokens or 1) < 1:
             raise ValueError(f"num_sos_tokens is {self.num_sos_tokens}; use 1 or more, or None")
-        text_only = ("coarse_adaptive_rmsnorm", "text_cond_with_film", "fine_cross_attend_text", "cross_attn_num_mem_kv", "condition_on_properties")
+        text_only = (
+            *("coarse_adaptive_rmsnorm", "text_cond_with_film", "fine_cross_attend_text", "cross_attn_num_mem_kv"),
+            "condition_on_properties",
+        )
         if not self.condition_on_text and (given := [name for name in text_only if getattr(self, name)]):
             raise ValueError(f"{', '.join(given)} needs condition_on_text=True")
         if self.reversible and (other := [name for name in self.attn_kwargs if not name.startswith(STACK_OPTIONS)]):

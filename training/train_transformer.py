@@ -50,8 +50,8 @@ from training.run import (
 class TrainingConfig:
     """A training run.
 
-    data: sets of codes, and how many times an epoch shows each. validation: further sets, each measured by itself. autoencoder: folder of the one
-    whose codes they are, "" for grid coordinates. init: checkpoint folder of a transformer to begin from, "" to begin anew.
+    data: sets of codes, and how many times an epoch shows each. validation: further sets, each measured by itself. autoencoder: folder of
+    the one whose codes they are, "" for grid coordinates. init: checkpoint folder of a transformer to begin from, "" to begin anew.
     minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
     batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
     precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.

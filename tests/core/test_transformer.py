@@ -12,8 +12,8 @@ from torch import Tensor
 
 from core.conditioning import Text
 from core.discretizer import MeshDiscretizer
-from core.symbols import IGNORE
 from core.properties import Properties
+from core.symbols import IGNORE
 from core.tokenizer import Tokenizer
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
