@@ -398,8 +398,8 @@ class MeshTransformer(Pretrained, nn.Module):
 
         texts, text_embeds, properties: one for each mesh, as in `forward`; without them batch_size says how many. prompt: [m, v k] codes
         of faces that all of them begin with. cond_scale, remove_parallel_component: guidance, as in core.conditioning.guide. temperature,
-        min_p: as in core.decoding.Sampling. max_faces: the most new faces; None for as many as the context holds. seed: of the draws, row by row;
-        None takes one from torch's generator. cache_kv: False works everything out anew at every code, to the same end.
+        min_p: as in core.decoding.Sampling. max_faces: the most new faces; None for as many as the context holds. seed: of the draws, row
+        by row; None takes one from torch's generator. cache_kv: False works everything out anew at every code, to the same end.
         return_codes: codes [b, n v, k] padded with -1 instead of coordinates.
         Raises ValueError for what does not fit.
         """

@@ -39,7 +39,11 @@ def test_proportions_count_and_sizes_do_not() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"faces": 0}, {"faces": 2.5}, {"faces": True}, {"extents": (1, 2)}, {"extents": (0, 0, 0)}, {"extents": (1, -1, 1)}, {"polygons": "ngons"}],
+    [
+        *({"faces": 0}, {"faces": 2.5}, {"faces": True}),
+        *({"extents": (1, 2)}, {"extents": (0, 0, 0)}, {"extents": (1, -1, 1)}),
+        {"polygons": "ngons"},
+    ],
     ids=str,
 )
 def test_what_is_no_property_is_refused_by_name(wrong: dict[str, Any]) -> None:
