@@ -9,12 +9,26 @@ from pathlib import Path
 import networkx
 import numpy as np
 import pytest
+from torch.utils.data import DataLoader
 
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import Mesh
+from core.properties import Properties
 from training.data.augment import Augmentation
-from training.data.dataset import CodeSet, Streamed, batches, build, components, epoch_batches, grown, links, part
+from training.data.dataset import (
+    CodeSet,
+    Feed,
+    Streamed,
+    batches,
+    build,
+    components,
+    epoch_batches,
+    grown,
+    links,
+    load_mixed,
+    part,
+)
 from training.data.parquet import Row, Rows, grid_of, mesh_of, shards, stream, write_shard, write_shards
 from training.procedural import generate
 
@@ -167,6 +181,38 @@ def test_processes_share_the_batches_out(data: CodeSet) -> None:
     ranks = [batches(data, faces=300, seed=0, rank=rank, ranks=2) for rank in range(2)]
     for step, batch in enumerate(alone):
         np.testing.assert_array_equal(batch.codes, next(ranks[step % 2]).codes)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_workers_change_neither_the_batches_nor_their_order(data: CodeSet, workers: int) -> None:
+    options = {"faces": 300, "seed": 0, "start": 4, "rank": 1, "ranks": 2}
+    alone = batches(data, **options)  # type: ignore[arg-type]
+    loader = DataLoader(Feed(data, **options), batch_size=None, num_workers=workers)
+    for batch, expected in zip(itertools.islice(loader, 8), alone, strict=False):
+        np.testing.assert_array_equal(batch.codes, expected.codes)
+        assert batch.captions == expected.captions
+
+
+def test_properties_are_those_of_the_mesh_and_some_are_dropped(data: CodeSet) -> None:
+    numbers = []
+    for batch in itertools.islice(batches(data, faces=300, seed=0), 40):
+        for faces, told in zip(batch.codes, batch.properties, strict=True):
+            truth = np.array(Properties.of(faces[faces[:, 0] >= 0].astype(np.int16)).numbers(), np.float32)
+            np.testing.assert_array_equal(told[~np.isnan(told)], truth[~np.isnan(told)])
+            numbers.append(told)
+    told = ~np.isnan(numbers)
+    assert 0.5 < (~told.any(1)).mean() < 0.64  # a half, and an eighth of the other
+    assert 0.18 < told[:, 0].mean() < 0.32  # a quarter
+    assert (told[:, 1] == told[:, 3]).all()
+
+
+def test_a_set_is_shown_as_often_as_is_said_and_long_meshes_never(folder: Path, tmp_path: Path) -> None:
+    write_shards(tmp_path, build(["rock"], range(3), 200, 1))
+    data = CodeSet.load(folder, tmp_path)
+    mixed, lengths = load_mixed({str(folder): 1, str(tmp_path): 2.5}, 40), np.diff(data.starts)
+    expected = data.weights * np.where(np.arange(len(data)) < len(data) - 3, 1, 2.5) * (lengths <= 40)
+    np.testing.assert_allclose(mixed.weights, expected)
+    assert 0 < (mixed.weights == 0).sum() < len(data)
 
 
 def test_a_streamed_epoch_shows_every_mesh_once(rows: list[Row], folder: Path) -> None:

@@ -15,12 +15,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components, dijkstra
+from torch.utils.data import IterableDataset, get_worker_info
 
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
@@ -209,6 +211,24 @@ def batches(
                     yield collate(window, indices, np.random.default_rng((seed, 1, step)), text_dropout, given_share, augmentation)
                 step += 1
         epoch += 1
+
+
+class Feed(IterableDataset[Batch]):
+    """The batches of one process for torch's DataLoader, to be used with batch_size=None: the same ones in the same order whatever its
+    number of workers.
+
+    data, start, rank, ranks, options: as in `batches`.
+    """
+
+    def __init__(self, data: CodeSet | Streamed, *, start: int = 0, rank: int = 0, ranks: int = 1, **options: Any) -> None:
+        self.data, self.start, self.rank, self.ranks, self.options = data, start, rank, ranks, options
+
+    def __iter__(self) -> Iterator[Batch]:
+        worker = get_worker_info()
+        workers = worker.num_workers if worker else 1
+        turns, turn = divmod(self.start + (worker.id if worker else 0), workers)  # the loader asks one worker after the other
+        rank, ranks = turn * self.ranks + self.rank, self.ranks * workers
+        return batches(self.data, start=turns, rank=rank, ranks=ranks, **self.options)
 
 
 def epoch_batches(data: CodeSet, faces: int, rng: np.random.Generator) -> list[IntArray]:
