@@ -270,6 +270,7 @@ def as_record(result: Result, path: Path) -> dict[str, Any]:
         "seconds": round(result.seconds, 3),
         "first_face_seconds": round(result.first_face_seconds, 3),
         "rejected": result.rejected,
+        "drawn": result.drawn,
         "file": str(path),
         "note": result.note,
     }
@@ -277,7 +278,7 @@ def as_record(result: Result, path: Path) -> dict[str, Any]:
 
 def as_line(result: Result, path: Path) -> str:
     size = f"{len(result.mesh.faces)} faces, {len(result.mesh.vertices)} vertices"
-    return f"{path}: {size}, {result.seconds:.1f} s, first face after {result.first_face_seconds:.1f} s"
+    return f"{path}: {size}, {result.seconds:.1f} s, first face after {result.first_face_seconds:.1f} s, {result.rejection}"
 
 
 @dataclass
@@ -388,6 +389,9 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-faces", type=int, metavar="N", help="faces at most (default: as the checkpoint says)")
     parser.add_argument("--guidance", type=float, metavar="X", help="how closely to follow the text (default: as the checkpoint says)")
     parser.add_argument("--temperature", type=float, metavar="X", help="how daring to be, from 0 (default: as the checkpoint says)")
+    parser.add_argument(
+        "--candidates", type=int, metavar="N", help="samples drawn for each result, the best is taken (default: as the checkpoint says)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a mesh")
     parser.add_argument(
         "-o",
@@ -406,6 +410,7 @@ def sampling(options: argparse.Namespace) -> dict[str, Any]:
         "max_faces": options.max_faces,
         "guidance_scale": options.guidance,
         "temperature": options.temperature,
+        "candidates": options.candidates,
     }
 
 

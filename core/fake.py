@@ -66,6 +66,7 @@ class FakeMeshGPT:
                 first_face_seconds=first_face_seconds,
                 rejected=int("reject" in request.text),
                 ended=request.max_faces is None or len(faces) < request.max_faces,
+                drawn=(request.candidates or 1) + int("reject" in request.text),
                 note="This model knows boxes and towers best; the result may be far from what you asked for." * ("outside" in request.text),
             )
             for variant, faces in enumerate(wanted)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
 FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
-ATTEMPTS = 4  # samples drawn for a variant before the best of them is taken as it is
+ATTEMPTS = 4  # times that candidates are drawn for a variant before the best of them is taken as it is
+MOST_ROWS = 64  # samples drawn at once; what is more waits
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
@@ -44,15 +45,17 @@ PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of
 
 @dataclass
 class Draft:
-    """A variant on its way. row: the sample at hand. best: the one with the fewest flaws so far. drawn: how many there were.
+    """A variant on its way. rows: the candidates at hand, of which the first is shown. best: the best sample so far. drawn: how many there
+    were. flawed: how many of those did not end or were broken.
 
     first_face, seconds: from the request's start to the first face, and to the end of the last sample.
     """
 
     variant: int
-    row: Row = field(init=False)
+    rows: list[Row] = field(init=False)
     best: Sample = field(init=False)
     drawn: int = 0
+    flawed: int = 0
     first_face: float = 0.0
     seconds: float = 0.0
 
@@ -80,6 +83,7 @@ class MeshGPT:
         self.config = config
         self.weights = weights
         self.facts = facts
+        self.candidates: int = facts.get("candidates", 1)  # what a request that names no number of them gets
         self.device = torch.device(device)
         self.stepper = self.make_stepper()
 
@@ -132,53 +136,39 @@ class MeshGPT:
             "max_faces": self.stepper.max_faces,
             "domain": self.facts["domain"],
             "sampling": asdict(Sampling(**self.facts.get("sampling", {}))),
+            "candidates": self.candidates,
             "device": str(self.device),
         }
 
-    def generate(
-        self,
-        texts: str | Sequence[str],
-        variants: int = 1,
-        seed: int = 0,
-        guidance_scale: float | None = None,
-        temperature: float | None = None,
-        max_faces: int | None = None,
-        on_faces: OnFaces | None = None,
-    ) -> list[Mesh]:
-        """`variants` meshes for each text, in order, in the unit box. Arguments and errors as in Request; on_faces as in `run`."""
-        requests = [
-            Request(text, None, variants, seed, guidance_scale, temperature, max_faces)
-            for text in ([texts] if isinstance(texts, str) else texts)
-        ]
+    def generate(self, texts: str | Sequence[str], *, on_faces: OnFaces | None = None, **options: Any) -> list[Mesh]:
+        """The meshes of each text, in order, in the unit box. options: further fields of Request, with its errors; on_faces as in `run`."""
+        requests = [Request(text, **options) for text in ([texts] if isinstance(texts, str) else texts)]
         return [result.mesh for request in requests for result in self.run(request, on_faces)]
 
-    def complete(
-        self,
-        mesh: Mesh,
-        text: str = "",
-        variants: int = 1,
-        seed: int = 0,
-        guidance_scale: float | None = None,
-        temperature: float | None = None,
-        max_faces: int | None = None,
-        on_faces: OnFaces | None = None,
-    ) -> list[Mesh]:
-        """`variants` finished versions of a mesh, which keep its faces and its coordinates. Arguments and errors as in Request."""
-        request = Request(text, mesh, variants, seed, guidance_scale, temperature, max_faces)
-        return [result.mesh for result in self.run(request, on_faces)]
+    def complete(self, mesh: Mesh, text: str = "", *, on_faces: OnFaces | None = None, **options: Any) -> list[Mesh]:
+        """Finished versions of a mesh, which keep its faces and its coordinates. options, on_faces: as in `generate`."""
+        return [result.mesh for result in self.run(Request(text, mesh, **options), on_faces)]
 
-    def run(self, request: Request, on_faces: OnFaces | None = None, should_stop: ShouldStop | None = None) -> list[Result]:
+    def run(
+        self,
+        request: Request,
+        on_faces: OnFaces | None = None,
+        should_stop: ShouldStop | None = None,
+        attempts: int = ATTEMPTS,
+    ) -> list[Result]:
         """Make what is asked for: one result a variant, in order.
 
-        A sample that does not end or is broken is thrown away and drawn anew, ATTEMPTS times in all; then the best of them is the result.
-        on_faces(variant, start, coordinates [n, 4, 3]): faces as they come; a start that was passed before means that the sample from
-        there on was thrown away. should_stop: asked after every face.
+        Of a variant's candidates those that do not end or are broken are thrown away, and the best of the others is the result. If there
+        is none, candidates are drawn anew, up to `attempts` times in all; then the one with the fewest flaws is the result.
+        on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
+        that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh or max_faces is too large, no_mesh
         if not a single face came of it.
         """
         started = time.monotonic()
         prefix = None if request.mesh is None else self.place(request)
         sampling, limit = self.sampling(request), self.room(request, prefix)
+        candidates = self.candidates if request.candidates is None else request.candidates
         text = self.read(request.text, sampling.guidance_scale != 1)
         drafts = [Draft(variant) for variant in range(request.variants)]
         stream = on_faces or ignore
@@ -189,18 +179,23 @@ class MeshGPT:
                 stream(draft.variant, 0, prefix.mesh.quads().face_coordinates())
         pending = drafts
         while pending:
-            for draft in pending:
-                draft.row = self.row(request, prefix, draft.variant, draft.drawn)
+            together = max(1, MOST_ROWS // candidates)
+            batch, pending = pending[:together], pending[together:]
+            for draft in batch:
+                draft.rows = [self.row(request, prefix, draft.variant, draft.drawn + i) for i in range(candidates)]
 
-            def show(row: int, pending: list[Draft] = pending) -> None:
-                draft = pending[row]
+            def show(row: int, batch: list[Draft] = batch) -> None:
+                draft, candidate = batch[row // candidates], row % candidates
+                if candidate:
+                    return
                 draft.first_face = draft.first_face or time.monotonic() - started
-                stream(draft.variant, given + len(draft.row.faces) - 1, self.coordinates(draft.row.faces[-CONTEXT:], prefix)[-1:])
+                faces = draft.rows[0].faces
+                stream(draft.variant, given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], prefix)[-1:])
 
             finished = decode(
                 self.stepper,
                 text,
-                [draft.row for draft in pending],
+                [row for draft in batch for row in draft.rows],
                 sampling,
                 given=prefix.codes if prefix else None,
                 max_faces=limit,
@@ -209,14 +204,16 @@ class MeshGPT:
             )
             if not finished:
                 raise Cancelled
-            for draft in pending:
-                sample = self.build(draft.row, prefix)
-                draft.best = min(draft.best, sample, key=lambda one: one.flaws) if draft.drawn else sample
-                draft.drawn += 1
+            for draft in batch:
+                samples = [self.build(row, prefix) for row in draft.rows]
+                best = self.best(samples, request, prefix)
+                draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
+                draft.drawn += candidates
+                draft.flawed += sum(not sample.sound for sample in samples)
                 draft.seconds = time.monotonic() - started
-            pending = [draft for draft in pending if not draft.best.sound and draft.drawn < ATTEMPTS]
+            pending = pending + [draft for draft in batch if not draft.best.sound and draft.drawn < attempts * candidates]
         for draft in drafts:
-            if draft.best.row is not draft.row:
+            if draft.best.row is not draft.rows[0]:
                 stream(draft.variant, given, self.coordinates(draft.best.row.faces, prefix))
         return [self.result(request, draft) for draft in drafts]
 
@@ -282,6 +279,28 @@ class MeshGPT:
         too_open = report.boundary_edges - max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
         return Sample(row, mesh, (not row.ended, report.degenerate + max(0.0, too_open)))
 
+    def best(self, samples: list[Sample], request: Request, prefix: Prefix | None) -> Sample:
+        """Of the candidates of one variant the sound one that suits the request best; without a sound one, that with the fewest flaws."""
+        sound = [sample for sample in samples if sample.sound]
+        if len(sound) < 2:
+            return min(samples, key=lambda sample: sample.flaws)
+        text = self.read(request.text, guided=bool(request.text.strip()))
+        return max(sound, key=lambda sample: self.suits(sample, text, prefix))
+
+    @torch.inference_mode()
+    def suits(self, sample: Sample, text: Text | None, prefix: Prefix | None) -> float:
+        """How well a sample's new faces and its end suit what was asked for, in nats. text: with the prompt and without, if there is one.
+
+        log p(mesh | text) - log p(mesh): what the text makes likelier, not what is likely whatever was asked, as plain meshes are. Where
+        there is no text, the mean log p of a face: the sum would always choose the mesh with the fewest faces.
+        """
+        given = len(prefix.codes) if prefix else 0
+        faces = [*(prefix.codes.tolist() if prefix else []), *sample.row.faces]
+        rows = len(text.tokens) if text else 1
+        codes = torch.tensor(faces, device=self.device).view(1, -1, self.tokenizer.codes_per_face).expand(rows, -1, -1)
+        nats = self.stepper.nats(codes, text, torch.full((rows,), given, device=self.device))[:, given:]
+        return float(nats[1].sum() - nats[0].sum() if rows == 2 else -nats.mean())
+
     def result(self, request: Request, draft: Draft) -> Result:
         mesh, ended = draft.best.mesh, draft.best.row.ended
         if not len(mesh.faces):
@@ -296,9 +315,10 @@ class MeshGPT:
             variant=draft.variant,
             seconds=draft.seconds,
             first_face_seconds=draft.first_face,
-            rejected=draft.drawn - 1,
+            rejected=draft.flawed - (not draft.best.sound),
             ended=ended,
             note="; ".join(filter(None, notes)),
+            drawn=draft.drawn,
         )
 
     def domain_note(self, text: str) -> str:

@@ -19,7 +19,7 @@ from core.errors import MeshGPTError
 from core.mesh import FloatArray, Mesh
 from core.request import Request
 
-PROTOCOL = 1  # raised whenever an older partner would misunderstand
+PROTOCOL = 2  # raised whenever an older partner would misunderstand
 RELEASE = "0.1.0"  # of meshgpt itself; the same as in pyproject.toml, which does not travel with the add-on
 LONGEST_LINE = 64 * 2**20  # bytes, line end included
 LONGEST_ID = 100  # characters
@@ -101,6 +101,7 @@ OPTIONS = {
     "guidance_scale": optional(NUMBER),
     "temperature": optional(NUMBER),
     "max_faces": optional(INTEGER),
+    "candidates": optional(INTEGER),
 }
 RESULT = {
     "variant": WHOLE,
@@ -110,6 +111,7 @@ RESULT = {
     "seconds": NUMBER,
     "first_face_seconds": NUMBER,
     "rejected": WHOLE,
+    "drawn": WHOLE,
     "ended": FLAG,
     "note": TEXT,
 }

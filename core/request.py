@@ -17,6 +17,7 @@ from core.mesh import FloatArray, Mesh
 
 LONGEST_TEXT = 1000  # characters
 MOST_VARIANTS = 64
+MOST_CANDIDATES = 64
 HIGHEST_SEED = 2**31 - 1
 MOST_FACES = 100_000
 HIGHEST_GUIDANCE_SCALE = 100.0
@@ -41,7 +42,8 @@ class Request:
     text: what to make, up to 1000 characters; may be empty if a mesh is given. mesh: what to complete, None to start from nothing.
     variants: how many results, 1..64. seed: 0..2**31-1; the same seed gives the same results. guidance_scale: 0..100, how closely to
     follow the text. temperature: 0..10, where 0 always takes what is likeliest. max_faces: 1..100000, the end of a mesh that does not
-    end by itself. None stands for the checkpoint's own default.
+    end by itself. candidates: 1..64, how many samples of each result are drawn at once, of which the best is the result. None stands for
+    the checkpoint's own default.
     Raises MeshGPTError: bad_prompt for the text, bad_mesh for a mesh without faces, bad_request for everything else.
     """
 
@@ -52,6 +54,7 @@ class Request:
     guidance_scale: float | None = None
     temperature: float | None = None
     max_faces: int | None = None
+    candidates: int | None = None
 
     def __post_init__(self) -> None:
         check_text(self.text, required=self.mesh is None)
@@ -64,6 +67,8 @@ class Request:
             check_number("temperature", self.temperature, HIGHEST_TEMPERATURE)
         if self.max_faces is not None:
             check_whole("max_faces", self.max_faces, 1, MOST_FACES)
+        if self.candidates is not None:
+            check_whole("candidates", self.candidates, 1, MOST_CANDIDATES)
 
 
 @dataclass(frozen=True)
@@ -71,9 +76,9 @@ class Result:
     """One mesh that a request led to.
 
     text, seed: as asked. variant: which of the request's results, from 0. seconds: from the request's start to this mesh's end.
-    first_face_seconds: from the request's start to this mesh's first face. rejected: samples thrown away before this one.
-    ended: the mesh ended by itself, not at max_faces. note: "" or a sentence for the user, such as that the text is outside the
-    model's domain.
+    first_face_seconds: from the request's start to this mesh's first face. rejected: samples thrown away because they did not end or were
+    broken. ended: the mesh ended by itself, not at max_faces. note: "" or a sentence for the user, such as that the text is outside the
+    model's domain. drawn: samples in all, this one, the rejected and the sound ones that it was chosen from.
     """
 
     mesh: Mesh
@@ -85,6 +90,17 @@ class Result:
     rejected: int
     ended: bool
     note: str = ""
+    drawn: int = 1
+
+    @property
+    def rejection(self) -> str:
+        """How many samples were thrown away, in words."""
+        return rejection(self.rejected, self.drawn)
+
+
+def rejection(rejected: int, drawn: int) -> str:
+    """The rejection rate in words, such as "1 of 4 samples rejected (25%)"."""
+    return f"{rejected} of {drawn} {'sample' if drawn == 1 else 'samples'} rejected ({rejected / drawn:.0%})"
 
 
 class Model(Protocol):

@@ -265,6 +265,7 @@ def result_to_lists(result: Result) -> Message:
         "seconds": result.seconds,
         "first_face_seconds": result.first_face_seconds,
         "rejected": result.rejected,
+        "drawn": result.drawn,
         "ended": result.ended,
         "note": result.note,
     }

@@ -39,7 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Picture sixteen prompts on one sheet.")
     parser.add_argument("--out", type=Path, default=Path("docs/gallery.png"))
     out = parser.parse_args().out
-    pictures, rejected = [], 0
+    pictures, rejected, drawn = [], 0, 0
     with blender() as bpy, tempfile.TemporaryDirectory() as folder:
         from render import render
 
@@ -49,13 +49,12 @@ def main() -> None:
             with quiet():
                 render([made], path, CELL)
             pictures.append(Image.open(path).convert("RGB"))
-            rejected += made["meshgpt_rejected"]
-            print(f"{prompt}: {len(made.data.polygons)} faces, {made['meshgpt_rejected']} samples rejected before it", flush=True)
+            print(f"{prompt}: {len(made.data.polygons)} faces, {made['meshgpt_rejected']} of {made['meshgpt_drawn']} rejected", flush=True)
+            rejected, drawn = rejected + made["meshgpt_rejected"], drawn + made["meshgpt_drawn"]
             bpy.data.meshes.remove(made.data)
     out.parent.mkdir(parents=True, exist_ok=True)
     sheet(pictures, PROMPTS).save(out, optimize=True)
-    samples = rejected + len(PROMPTS)
-    print(f"{out}: {rejected} of {samples} samples were rejected ({rejected / samples:.0%})")
+    print(f"{out}: {rejected} of {drawn} samples were rejected ({rejected / drawn:.0%})")
 
 
 def sheet(pictures: list[Image.Image], captions: tuple[str, ...]) -> Image.Image:

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--guidance", type=between(float, 0, 100), default=0.0, help="how closely to follow the prompt")
     generate.add_argument("--temperature", type=between(float, 0, 2), default=0.0, help="low is careful, high is adventurous")
     generate.add_argument("--max-faces", type=between(int, 0, 100_000), default=0, help="stop a mesh at this many faces")
+    generate.add_argument("--candidates", type=between(int, 0, 64), default=0, help="how many to make of each mesh, the best is kept")
     return parser
 
 
@@ -66,7 +67,7 @@ def generate(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     settings = settings_of(bpy.context.scene)
-    for name in ("prompt", "variants", "seed", "size", "guidance", "temperature", "max_faces"):
+    for name in ("prompt", "variants", "seed", "size", "guidance", "temperature", "max_faces", "candidates"):
         setattr(settings, name, getattr(options, name))
     job = jobs.generate(bpy.context)
     jobs.wait(job)

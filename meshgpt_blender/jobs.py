@@ -210,7 +210,8 @@ class Job:
             obj = bpy.data.objects.new(self.target.name, name.find(bpy.data.meshes))
             obj.matrix_world = self.target.place(result["variant"])
             obj["meshgpt_prompt"], obj["meshgpt_seed"], obj["meshgpt_variant"] = result["text"], result["seed"], result["variant"]
-            obj["meshgpt_model"], obj["meshgpt_rejected"] = self.worker.ready["model"], result["rejected"]
+            obj["meshgpt_model"] = self.worker.ready["model"]
+            obj["meshgpt_rejected"], obj["meshgpt_drawn"] = result["rejected"], result["drawn"]
             collection.objects.link(obj)
             self.objects.append(Name.of(obj))
         view_layer.update()  # else it does not know them yet
@@ -230,6 +231,8 @@ class Job:
         faces = sum(len(name.find(bpy.data.meshes).polygons) for name in self.built)
         made = f"{count(len(self.built), 'mesh', 'meshes')}, {count(faces, 'face')}" if len(self.built) > 1 else count(faces, "face")
         parts = [f"{made} in {self.clock() - self.started:.1f} s, seed {self.request['seed']}"]
+        rejected, drawn = (sum(result[name] for result in self.results) for name in ("rejected", "drawn"))
+        parts.append(f"{rejected} of {count(drawn, 'sample')} rejected ({rejected / drawn:.0%})")
         if self.refused:
             parts.append(f"left out {count(self.refused, 'face')} that repeated a corner or another face")
         if cut := sum(not result["ended"] and not result["note"] for result in self.results):

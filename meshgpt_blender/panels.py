@@ -63,6 +63,7 @@ class MESHGPT_PT_options(bpy.types.Panel):
         column.prop(settings, "guidance")
         column.prop(settings, "temperature")
         column.prop(settings, "max_faces")
+        column.prop(settings, "candidates")
 
 
 def draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:

@@ -13,7 +13,7 @@ def keep_seed(settings: "MeshGPTSettings", _context: bpy.types.Context) -> None:
 
 
 class MeshGPTSettings(bpy.types.PropertyGroup):
-    """The prompt and the options of one scene. A zero in the last three leaves the choice to the model."""
+    """The prompt and the options of one scene. A zero in guidance and in what follows it leaves the choice to the model."""
 
     prompt: bpy.props.StringProperty(
         name="Prompt",
@@ -50,6 +50,13 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
     max_faces: bpy.props.IntProperty(
         name="Max Faces", description="Stop a mesh at this many faces; 0 leaves it to the model", min=0, soft_max=1000
     )
+    candidates: bpy.props.IntProperty(
+        name="Best of",
+        description="How many candidates of each mesh to make; the one that suits the prompt best is kept. 0 leaves it to the model",
+        min=0,
+        max=64,
+        soft_max=16,
+    )
 
     def next_seed(self) -> int:
         """The seed of the next mesh; a new one is drawn, and shown, if the seed is random."""
@@ -66,6 +73,7 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
             "guidance_scale": round(self.guidance, 4) or None,
             "temperature": round(self.temperature, 4) or None,
             "max_faces": self.max_faces or None,
+            "candidates": self.candidates or None,
         }
 
 

@@ -21,7 +21,7 @@ import bpy
 
 from .errors import AddonError
 
-PROTOCOL = 1
+PROTOCOL = 2
 READY_SECONDS = 120.0  # a cold disk and a virus scanner together can take a minute to load the packages
 STOP_SECONDS = 2.0
 PACKAGES = ("torch", "numpy", "einops", "safetensors", "trimesh", "scipy", "open-clip-torch")

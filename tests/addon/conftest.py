@@ -149,7 +149,8 @@ class ScriptedWorker:
         self.says("faces", variant=variant, start=start, faces=faces)
 
     def says_done(self, *meshes: tuple[list[Any], list[Any]]) -> None:
-        common = {"seed": 3, "text": "a chair", "seconds": 1.0, "first_face_seconds": 0.1, "rejected": 0, "ended": True, "note": ""}
+        common = {"seed": 3, "text": "a chair", "seconds": 1.0, "first_face_seconds": 0.1, "ended": True, "note": ""}
+        common |= {"rejected": 0, "drawn": 1}
         results = [{"variant": index, "vertices": vertices, "faces": faces} for index, (vertices, faces) in enumerate(meshes)]
         self.says("done", meshes=[result | common for result in results])
 

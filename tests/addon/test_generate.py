@@ -46,7 +46,7 @@ def test_prompt_seed_variant_and_model_stay_on_the_object(settings):
     assert made["meshgpt_seed"] == 2**31 - 1
     assert made["meshgpt_variant"] == 0
     assert made["meshgpt_model"] == "fake boxes"
-    assert made["meshgpt_rejected"] == 0
+    assert (made["meshgpt_rejected"], made["meshgpt_drawn"]) == (0, 1)
 
 
 def test_the_mesh_is_valid_and_flat_shaded(settings):
@@ -107,7 +107,8 @@ def test_setting_the_seed_turns_random_seed_off(addon):
 
 
 def test_zeros_leave_the_choice_to_the_model(settings):
-    assert settings.sampling() == {"variants": 1, "seed": 3, "guidance_scale": None, "temperature": None, "max_faces": None}
+    left_open = dict.fromkeys(("guidance_scale", "temperature", "max_faces", "candidates"))
+    assert settings.sampling() == {"variants": 1, "seed": 3} | left_open
 
 
 def test_max_faces_reaches_the_worker(settings):
@@ -132,6 +133,15 @@ def test_a_note_from_the_model_is_passed_on(addon, settings):
     bpy.ops.meshgpt.generate()
 
     assert "may be far from what you asked for" in addon.jobs.job.text
+
+
+def test_how_many_samples_were_thrown_away_is_said(addon, settings):
+    settings.prompt, settings.candidates, settings.variants = "reject", 3, 2
+
+    bpy.ops.meshgpt.generate()
+
+    assert "2 of 8 samples rejected (25%)." in addon.jobs.job.text
+    assert bpy.context.active_object["meshgpt_drawn"] == 4
 
 
 def test_the_mesh_goes_into_the_active_collection(settings):

@@ -141,9 +141,14 @@ def test_json_tells_what_each_file_holds(run: Run, model: FakeMeshGPT, tmp_path:
         mesh = Mesh.load(record["file"])
         assert (record["faces"], record["vertices"]) == (len(mesh.faces), len(mesh.vertices))
         assert record["faces"] == len(expected.mesh.faces)
-        assert (record["prompt"], record["seed"], record["rejected"]) == ("reject outside", 9, 1)
+        assert (record["prompt"], record["seed"], record["rejected"], record["drawn"]) == ("reject outside", 9, 1, 2)
         assert 0 <= record["first_face_seconds"] <= record["seconds"]
         assert "boxes" in record["note"]
+
+
+def test_the_rejection_rate_is_told(run: Run, model: FakeMeshGPT, tmp_path: Path) -> None:
+    assert run("generate", "a tower", "-o", tmp_path).out.endswith(", 0 of 1 sample rejected (0%)\n")
+    assert run("generate", "reject", "--candidates", 4, "-o", tmp_path).out.endswith(", 1 of 5 samples rejected (20%)\n")
 
 
 def test_the_same_command_makes_the_same_file_and_replaces_it(run: Run, model: FakeMeshGPT, tmp_path: Path) -> None:
@@ -161,9 +166,9 @@ def test_options_reach_the_model_and_what_is_left_out_is_its_own_choice(
 ) -> None:
     asked: list[Request] = []
     monkeypatch.setattr(model, "run", lambda request, on_faces: asked.append(request) or [])
-    options = ["--variants", 2, "--seed", 5, "--max-faces", 40, "--guidance", 2.5, "--temperature", 0.7]
+    options = ["--variants", 2, "--seed", 5, "--max-faces", 40, "--guidance", 2.5, "--temperature", 0.7, "--candidates", 3]
     assert run("generate", "a", "b", *options, "-o", tmp_path).status == 0
-    assert asked == [Request(text, None, 2, 5, 2.5, 0.7, 40) for text in "ab"]
+    assert asked == [Request(text, None, 2, 5, 2.5, 0.7, 40, 3) for text in "ab"]
     assert run("generate", "a", "-o", tmp_path).status == 0
     assert asked[-1] == Request("a")
 

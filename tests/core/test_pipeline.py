@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from core import Mesh, MeshGPT
+from core.decoding import Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray
-from core.pipeline import ATTEMPTS, Cancelled, Request, placements
+from core.pipeline import ATTEMPTS, Cancelled, Prefix, Request, Sample, placements
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
 
@@ -73,8 +76,117 @@ def test_streamed_faces_are_the_mesh(model: MeshGPT) -> None:
 def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(model: MeshGPT) -> None:
     result = model.run(Request("a chair", max_faces=1))[0]
     assert not result.ended
-    assert result.rejected == ATTEMPTS - 1
+    assert (result.rejected, result.drawn) == (ATTEMPTS - 1, ATTEMPTS)
     assert "stopped at 1 faces" in result.note
+
+
+def test_a_first_sample_can_be_had_as_it_is(model: MeshGPT) -> None:
+    result = model.run(Request("a chair", max_faces=1), attempts=1)[0]
+    assert (result.ended, result.rejected, result.drawn) == (False, 0, 1)
+
+
+@pytest.fixture
+def all_sound(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
+    """All samples pass for sound, but for empty ones. Gives those that were drawn."""
+    drawn: list[Sample] = []
+
+    def build(row: Row, prefix: Prefix | None) -> Sample:
+        drawn.append(replace(MeshGPT.build(model, row, prefix), flaws=(not row.faces, 0)))
+        return drawn[-1]
+
+    monkeypatch.setattr(model, "build", build)
+    return drawn
+
+
+def log_probability(checkpoint: Path, sample: Sample, text: str, given: list[list[int]]) -> Tensor:
+    """Of each new face and of the end, by the transformer itself."""
+    transformer = MeshTransformer.from_pretrained(checkpoint).eval()
+    with torch.inference_mode():
+        codes = torch.tensor([given + sample.row.faces])
+        return -transformer.nats(codes, transformer.read_text([text], None, 1), torch.tensor([len(given)]))[0, len(given) :]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_candidate_that_the_text_makes_likelier_is_chosen(
+    model: MeshGPT, checkpoint: Path, all_sound: list[Sample], seed: int
+) -> None:
+    result = model.run(Request("a chair", seed=seed, max_faces=6, candidates=5))[0]
+    sound = [sample for sample in all_sound if sample.sound]
+    gains = [(log_probability(checkpoint, one, "a chair", []) - log_probability(checkpoint, one, "", [])).sum() for one in sound]
+    assert same(result.mesh, sound[int(np.argmax(gains))].mesh)
+    assert (result.rejected, result.drawn) == (5 - len(sound), 5)
+
+
+def test_without_a_text_the_candidate_with_the_likeliest_new_faces_is_chosen(
+    model: MeshGPT, checkpoint: Path, all_sound: list[Sample]
+) -> None:
+    request = Request(mesh=BOX, max_faces=10, candidates=5)
+    given = model.place(request).codes.tolist()
+    result = model.run(request)[0]
+    sound = [sample for sample in all_sound if sample.sound]
+    means = [log_probability(checkpoint, one, "", given).mean() for one in sound]
+    assert same(result.mesh, sound[int(np.argmax(means))].mesh)
+
+
+def test_candidates_are_the_samples_that_attempts_would_have_drawn(model: MeshGPT, all_sound: list[Sample]) -> None:
+    model.run(Request("a chair", max_faces=5, candidates=ATTEMPTS))
+    at_once = [sample.mesh for sample in all_sound]
+    all_sound.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sample, "sound", False)
+        model.run(Request("a chair", max_faces=5, candidates=1))
+    assert all(same(one, other.mesh) for one, other in zip(at_once, all_sound, strict=True))
+
+
+@pytest.mark.usefixtures("all_sound")
+def test_the_best_of_a_variants_candidates_does_not_depend_on_how_much_is_made_at_once(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = model.generate("a chair", max_faces=6, candidates=3)[0]
+    assert same(model.generate("a chair", variants=3, max_faces=6, candidates=3)[0], alone)
+    monkeypatch.setattr("core.pipeline.MOST_ROWS", 4)
+    assert same(model.generate("a chair", variants=3, max_faces=6, candidates=3)[0], alone)
+
+
+@pytest.mark.usefixtures("all_sound")
+def test_the_candidate_that_is_chosen_is_what_was_streamed_last(model: MeshGPT) -> None:
+    chosen = set()
+    for seed in range(4):
+        streamed: list[FloatArray] = []
+        started: list[int] = []
+
+        def on_faces(
+            variant: int, start: int, faces: FloatArray, streamed: list[FloatArray] = streamed, started: list[int] = started
+        ) -> None:
+            assert start <= len(streamed)
+            started.append(start)
+            streamed[start:] = faces
+
+        result = model.run(Request("a chair", seed=seed, max_faces=6, candidates=4), on_faces)[0]
+        np.testing.assert_array_equal(np.array(streamed), result.mesh.quads().face_coordinates())
+        chosen.add(started.count(0))
+    assert chosen == {1, 2}, "sometimes the first candidate should win, and sometimes another"
+
+
+def test_only_broken_candidates_count_as_rejected(model: MeshGPT, all_sound: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
+    build = model.build
+
+    def every_other_one_open(row: Row, prefix: Prefix | None) -> Sample:
+        return replace(build(row, prefix), flaws=(False, len(all_sound) % 2))
+
+    monkeypatch.setattr(model, "build", every_other_one_open)
+    result = model.run(Request("a chair", max_faces=5, candidates=6))[0]
+    assert (result.rejected, result.drawn) == (3, 6)
+    assert any(same(result.mesh, sample.mesh) for sample in all_sound[1::2])
+
+
+def test_how_many_candidates_there_are_is_the_checkpoints_choice_if_nobody_says(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    MeshTransformer(MeshDiscretizer(17), SMALL).save_pretrained(tmp_path, facts=FACTS | {"candidates": 3})
+    model = MeshGPT.from_pretrained(tmp_path, "cpu")
+    assert model.info()["candidates"] == 3
+    assert model.run(Request("a chair", max_faces=2), attempts=1)[0].drawn == 3
+    assert model.run(Request("a chair", max_faces=2, candidates=2), attempts=1)[0].drawn == 2
 
 
 def test_new_faces_are_neither_repeated_nor_folded(model: MeshGPT) -> None:

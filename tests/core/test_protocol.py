@@ -51,10 +51,11 @@ options = {
     "guidance_scale": st.none() | numbers,
     "temperature": st.none() | numbers,
     "max_faces": st.none() | st.integers(),
+    "candidates": st.none() | st.integers(),
 }
 results = st.fixed_dictionaries(
     {
-        **dict.fromkeys(("variant", "seed", "rejected"), wholes),
+        **dict.fromkeys(("variant", "seed", "rejected", "drawn"), wholes),
         **dict.fromkeys(("seconds", "first_face_seconds"), numbers),
         **dict.fromkeys(("text", "note"), texts),
         **mesh_fields,

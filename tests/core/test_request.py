@@ -49,6 +49,7 @@ def test_a_mesh_to_complete_needs_no_text_but_a_face() -> None:
     [
         *[("variants", value) for value in (0, 65, -1, 1.0, True, "2", None)],
         *[("seed", value) for value in (-1, 2**31, 0.5, False, None)],
+        *[("candidates", value) for value in (0, 65, 2.0, False)],
         *[("max_faces", value) for value in (0, 100_001, 3.0, True)],
         *[("guidance_scale", value) for value in (-0.1, 101, float("nan"), float("inf"), 10**400, True, "3")],
         *[("temperature", value) for value in (-1.0, 11, float("nan"), True)],
@@ -62,8 +63,8 @@ def test_a_number_out_of_range_is_named_with_its_range(name: str, value: Any) ->
 
 
 def test_the_ends_of_every_range_are_accepted() -> None:
-    Request("a", variants=1, seed=0, guidance_scale=0, temperature=0, max_faces=1)
-    Request("a", variants=64, seed=2**31 - 1, guidance_scale=100.0, temperature=10, max_faces=100_000)
+    Request("a", variants=1, seed=0, guidance_scale=0, temperature=0, max_faces=1, candidates=1)
+    Request("a", variants=64, seed=2**31 - 1, guidance_scale=100.0, temperature=10, max_faces=100_000, candidates=64)
     Request("a", variants=np.int64(3), seed=np.int32(5), temperature=np.float32(0.5))  # type: ignore[arg-type]
 
 
