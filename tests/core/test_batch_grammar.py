@@ -1,0 +1,101 @@
+"""Grammars as tensors against the grammars they are meant to be, on prefixes drawn at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
+from core.grammar import CodeGrammar, CoordinateGrammar
+from core.mesh import IntArray
+
+ROWS = 24
+CPU = torch.device("cpu")
+
+
+def drawn(grammar: CodeGrammar, rng: np.random.Generator, low: bool = False) -> int:
+    """A code that a grammar allows, often a low one if wished, for they lead into ties; the end only where there is nothing else."""
+    choices = np.flatnonzero(grammar.allowed()[: grammar.end])
+    if not len(choices):
+        return grammar.end
+    return int(rng.choice(choices[: 1 + rng.integers(3)] if low else choices))
+
+
+def some_faces(grammar: CodeGrammar, rng: np.random.Generator, count: int, low: bool = False) -> IntArray:
+    faces: list[list[int]] = []
+    while len(faces) < count and (code := drawn(grammar, rng, low)) != grammar.end:
+        grammar.push(code)
+        if not grammar.face:
+            faces.append(grammar.previous)
+    return np.array(faces, np.int64).reshape(-1, grammar.vertices_per_face * grammar.codes_per_vertex)
+
+
+def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, rng: np.random.Generator) -> int:
+    """Draw so many faces in all rows at once, hold every mask against the row's own, and count those that were compared."""
+    batch.load(grammars)
+    live, count = set(range(len(grammars))), 0
+    for face in range(faces):
+        for vertex in range(batch.v):
+            for level in range(batch.k):
+                mask = batch.allowed(vertex, level, given + face)
+                mask = mask.expand(ROWS, -1).numpy().copy()
+                symbols = torch.zeros(ROWS, dtype=torch.long)
+                for row in sorted(live):
+                    np.testing.assert_array_equal(mask[row], grammars[row].allowed())
+                    count += 1
+                    symbols[row] = drawn(grammars[row], rng, low=row % 2 == 0)
+                    if symbols[row] == batch.end:
+                        live.discard(row)
+                    else:
+                        grammars[row].push(int(symbols[row]))
+                batch.push(vertex, level, symbols)
+    return count
+
+
+@pytest.mark.parametrize("corners", [3, 4])
+@pytest.mark.parametrize("levels", [2, 3, 5, 17])
+@pytest.mark.parametrize("given", [0, 1, 6])
+def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, levels: int, given: int) -> None:
+    rng = np.random.default_rng((corners, levels, given))
+    parts = [some_faces(CoordinateGrammar(levels, None, corners), rng, given) for _ in range(ROWS)]
+    grammars = [CoordinateGrammar(levels, part, corners) for part in parts]
+    batch = BatchCoordinateGrammar(ROWS, given + 9, levels, corners, CPU)
+    assert compared(grammars, batch, 9, given, rng) > 9 * 3 * corners  # some row lived on to the end
+
+
+@pytest.mark.parametrize("corners", [3, 4])
+@pytest.mark.parametrize("per_vertex", [1, 2, 3])
+@pytest.mark.parametrize("begun", [False, True])
+def test_codes_allow_what_the_grammar_of_each_row_allows(corners: int, per_vertex: int, begun: bool) -> None:
+    part = np.zeros((int(begun), corners * per_vertex), np.int64)
+    grammars = [CodeGrammar(7, per_vertex, part, corners) for _ in range(ROWS)]
+    batch = BatchGrammar(ROWS, 5, 7, per_vertex, corners, CPU)
+    assert compared(grammars, batch, 5, 0, np.random.default_rng(0)) == ROWS * 5 * corners * per_vertex
+
+
+def test_a_batch_goes_on_where_grammars_have_come_to_and_forgets_the_meshes_before() -> None:
+    rng = np.random.default_rng(3)
+    batch = BatchCoordinateGrammar(ROWS, 20, 17, 4, CPU)
+    compared([CoordinateGrammar(17) for _ in range(ROWS)], batch, 6, 0, rng)
+    halfway = [CoordinateGrammar(17) for _ in range(ROWS)]
+    for grammar in halfway:
+        assert len(some_faces(grammar, rng, 2, low=True)) == 2
+    assert compared(halfway, batch, 5, 2, rng) > 60
+
+
+def test_all_faces_of_a_dense_mesh_are_kept_apart_whatever_the_order_of_their_corners() -> None:
+    """On a grid of eight points a few dozen faces are all that there are, so that most of what is forbidden is a repeat."""
+    rng = np.random.default_rng(4)
+    grammars = [CoordinateGrammar(2, some_faces(CoordinateGrammar(2), rng, 12)) for _ in range(ROWS)]
+    batch = BatchCoordinateGrammar(ROWS, 32, 2, 4, CPU)
+    assert compared(grammars, batch, 20, 12, rng) > 240
+
+
+def test_more_faces_than_there_is_room_for_are_refused() -> None:
+    given = some_faces(CoordinateGrammar(5), np.random.default_rng(5), 4, low=True)
+    batch = BatchCoordinateGrammar(ROWS, 3, 5, 4, CPU)
+    with pytest.raises(ValueError, match="know 4 faces and there is room for 3"):
+        batch.load([CoordinateGrammar(5, given)])
