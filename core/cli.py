@@ -26,6 +26,7 @@ import numpy as np
 
 from core.errors import MeshGPTError
 from core.mesh import FORMATS, FloatArray, Frame, IntArray, Mesh, first_line
+from core.properties import POLYGONS, Properties
 from core.request import Request, Result
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ EXAMPLES = """\
 examples:
   meshgpt generate "a chair with four legs" -o chair.glb
   meshgpt generate "a chair" "a round table" --variants 4 --seed 7 -o furniture/
+  meshgpt generate "a shelf" --faces 120 --extents 1 0.4 2 --polygons quads --candidates 8 -o shelf.glb
   meshgpt complete half_a_chair.obj --text "a chair" -o chair.obj
   meshgpt tokenize chair.obj -o codes.npz
   meshgpt detokenize codes.npz -o again.obj
@@ -106,7 +108,8 @@ def generate(options: argparse.Namespace) -> None:
 
 
 def complete(options: argparse.Namespace) -> None:
-    request = Request(options.text, Mesh.load(options.mesh), **sampling(options))
+    bounds = options.bounds and (tuple(options.bounds[:3]), tuple(options.bounds[3:]))
+    request = Request(options.text, Mesh.load(options.mesh), bounds=bounds, **sampling(options))
     make(options, [request], names=[options.text.strip() or options.mesh.stem])
 
 
@@ -363,6 +366,13 @@ def build_parser() -> argparse.ArgumentParser:
     completing = add(complete, "complete an unfinished mesh")
     completing.add_argument("mesh", type=Path, metavar="MESH", help=f"the mesh to begin with ({', '.join(FORMATS)})")
     completing.add_argument("--text", default=Request.text, help="what it shall become")
+    completing.add_argument(
+        "--bounds",
+        type=float,
+        nargs=6,
+        metavar=("X", "Y", "Z", "X", "Y", "Z"),
+        help="lowest and highest corner of the box that the whole fills (default: where the part is likeliest)",
+    )
     add_sampling(completing)
 
     tokenizing = add(tokenize, "turn a mesh into codes")
@@ -392,6 +402,9 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--candidates", type=int, metavar="N", help="samples drawn for each result, the best is taken (default: as the checkpoint says)"
     )
+    parser.add_argument("--faces", type=int, metavar="N", help="about how many faces to make (default: any number)")
+    parser.add_argument("--extents", type=float, nargs=3, metavar=("X", "Y", "Z"), help="proportions of the whole (default: any)")
+    parser.add_argument("--polygons", metavar="KIND", help=f"{' or '.join(POLYGONS)} (default: any)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a mesh")
     parser.add_argument(
         "-o",
@@ -411,6 +424,7 @@ def sampling(options: argparse.Namespace) -> dict[str, Any]:
         "guidance_scale": options.guidance,
         "temperature": options.temperature,
         "candidates": options.candidates,
+        "properties": Properties(options.faces, options.extents and tuple(options.extents), options.polygons),
     }
 
 

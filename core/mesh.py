@@ -35,6 +35,12 @@ class Frame:
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     scale: float = 1.0
 
+    @classmethod
+    def around(cls, low: FloatArray, high: FloatArray) -> Frame:
+        """The smallest unit box over all between two corners [3], centred on it in x and y; its side is 0 if they are the same."""
+        x, y = ((low + high) / 2)[:2].tolist()
+        return cls((x, y, float(low[2])), float((high - low).max()))
+
     def to_unit(self, vertices: FloatArray) -> FloatArray:
         """World coordinates [..., 3] to unit box coordinates."""
         return ((vertices - np.asarray(self.origin)) / self.scale).astype(np.float32)
@@ -143,12 +149,10 @@ class Mesh:
         if not len(self.faces):
             raise bad_mesh("the mesh is empty", "give a mesh with at least one face")
         corners = self.vertices[self.faces[self.faces >= 0]].astype(float)
-        low, high = corners.min(0), corners.max(0)
-        scale = float((high - low).max())
-        if scale <= 0:
+        frame = Frame.around(corners.min(0), corners.max(0))
+        if frame.scale <= 0:
             raise bad_mesh("all vertices of the mesh lie in one point", "give a mesh with some extent")
-        x, y = ((low + high) / 2)[:2].tolist()
-        return Frame((x, y, float(low[2])), scale)
+        return frame
 
     def canonical(self, frame: Frame | None = None, levels: int = LEVELS) -> Mesh:
         """The mesh as the tokenizers want it: in the unit box, on a grid of `levels` points a side, welded, in canonical order.

@@ -25,6 +25,7 @@ from core.engine import Engine
 from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
+from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
@@ -40,7 +41,35 @@ MOST_ROWS = 64  # samples drawn at once; what is more waits
 OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
+PROPERTIES = {"faces": "a number of faces", "extents": "proportions", "polygons": "triangles or quads"}  # as a user is told of them
 PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
+
+
+Wish = tuple[str, Properties]  # what a mesh shall be
+NOTHING: Wish = ("", Properties())
+
+
+@dataclass(frozen=True)
+class Task:
+    """A request as it is for this model. wanted: what it knows of what is asked for. prefix: the mesh to complete, placed. limit: new faces
+    at most. text: what is wanted as the transformer reads it, with guidance a row below it without the prompt. stream: where faces go.
+    started: when the request came.
+    """
+
+    request: Request
+    wanted: Wish
+    prefix: Prefix | None
+    sampling: Sampling
+    limit: int
+    candidates: int
+    text: Text | None
+    stream: OnFaces
+    started: float
+
+    @property
+    def given(self) -> int:
+        """How many faces a completed mesh begins with."""
+        return len(self.prefix.mesh.faces) if self.prefix else 0
 
 
 @dataclass
@@ -134,6 +163,7 @@ class MeshGPT:
             "tokenizer": type(self.tokenizer).__name__,
             "levels": self.tokenizer.levels,
             "max_faces": self.stepper.max_faces,
+            "properties": [name for name in PROPERTIES if self.config.condition_on_properties],
             "domain": self.facts["domain"],
             "sampling": asdict(Sampling(**self.facts.get("sampling", {}))),
             "candidates": self.candidates,
@@ -162,62 +192,78 @@ class MeshGPT:
         is none, candidates are drawn anew, up to `attempts` times in all; then the one with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
-        Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh or max_faces is too large, no_mesh
-        if not a single face came of it.
+        Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
+        asked for is too large, no_mesh if not a single face came of it.
         """
-        started = time.monotonic()
-        prefix = None if request.mesh is None else self.place(request)
-        sampling, limit = self.sampling(request), self.room(request, prefix)
-        candidates = self.candidates if request.candidates is None else request.candidates
-        text = self.read(request.text, sampling.guidance_scale != 1)
+        task = self.prepare(request, on_faces or ignore)
         drafts = [Draft(variant) for variant in range(request.variants)]
-        stream = on_faces or ignore
-        given = 0
-        if prefix:
-            given = len(prefix.mesh.faces)
+        if task.prefix:
             for draft in drafts:
-                stream(draft.variant, 0, prefix.mesh.quads().face_coordinates())
-        pending = drafts
+                task.stream(draft.variant, 0, task.prefix.mesh.quads().face_coordinates())
+        pending, together = drafts, max(1, MOST_ROWS // task.candidates)
         while pending:
-            together = max(1, MOST_ROWS // candidates)
             batch, pending = pending[:together], pending[together:]
-            for draft in batch:
-                draft.rows = [self.row(request, prefix, draft.variant, draft.drawn + i) for i in range(candidates)]
-
-            def show(row: int, batch: list[Draft] = batch) -> None:
-                draft, candidate = batch[row // candidates], row % candidates
-                if candidate:
-                    return
-                draft.first_face = draft.first_face or time.monotonic() - started
-                faces = draft.rows[0].faces
-                stream(draft.variant, given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], prefix)[-1:])
-
-            finished = decode(
-                self.stepper,
-                text,
-                [row for draft in batch for row in draft.rows],
-                sampling,
-                given=prefix.codes if prefix else None,
-                max_faces=limit,
-                on_face=show,
-                should_stop=should_stop,
-            )
-            if not finished:
-                raise Cancelled
-            for draft in batch:
-                samples = [self.build(row, prefix) for row in draft.rows]
-                best = self.best(samples, request, prefix)
-                draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
-                draft.drawn += candidates
-                draft.flawed += sum(not sample.sound for sample in samples)
-                draft.seconds = time.monotonic() - started
-            pending = pending + [draft for draft in batch if not draft.best.sound and draft.drawn < attempts * candidates]
+            self.draw(task, batch, should_stop)
+            pending = pending + [draft for draft in batch if not draft.best.sound and draft.drawn < attempts * task.candidates]
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
-                stream(draft.variant, given, self.coordinates(draft.best.row.faces, prefix))
-        return [self.result(request, draft) for draft in drafts]
+                task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
+        return [self.result(task, draft) for draft in drafts]
 
     # ---- the steps of a run
+
+    def prepare(self, request: Request, stream: OnFaces) -> Task:
+        """What a request comes to for this model."""
+        started, known = time.monotonic(), self.config.condition_on_properties
+        properties = request.properties if known else Properties()
+        if known and request.bounds and not properties.extents:
+            properties = replace(properties, extents=tuple(np.subtract(request.bounds[1], request.bounds[0]).tolist()))
+        sampling, wanted = self.sampling(request), (request.text.strip(), properties)
+        prefix = None if request.mesh is None else self.place(request, wanted)
+        return Task(
+            request=request,
+            wanted=wanted,
+            prefix=prefix,
+            sampling=sampling,
+            limit=self.room(request, prefix),
+            candidates=self.candidates if request.candidates is None else request.candidates,
+            text=self.read(wanted) if sampling.guidance_scale == 1 else self.read(wanted, ("", properties)),
+            stream=stream,
+            started=started,
+        )
+
+    def draw(self, task: Task, batch: list[Draft], should_stop: ShouldStop | None) -> None:
+        """Draw candidates for each of the drafts, all at once, and choose among them. Raises Cancelled."""
+        count = task.candidates
+        for draft in batch:
+            draft.rows = [self.row(task, draft.variant, draft.drawn + i) for i in range(count)]
+
+        def show(row: int) -> None:
+            draft, candidate = batch[row // count], row % count
+            if candidate == 0:
+                draft.first_face = draft.first_face or time.monotonic() - task.started
+                faces = draft.rows[0].faces
+                task.stream(draft.variant, task.given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], task.prefix)[-1:])
+
+        finished = decode(
+            self.stepper,
+            task.text,
+            [row for draft in batch for row in draft.rows],
+            task.sampling,
+            given=task.prefix.codes if task.prefix else None,
+            max_faces=task.limit,
+            on_face=show,
+            should_stop=should_stop,
+        )
+        if not finished:
+            raise Cancelled
+        for draft in batch:
+            samples = [self.build(row, task.prefix) for row in draft.rows]
+            best = self.best(task, samples)
+            draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
+            draft.drawn += count
+            draft.flawed += sum(not sample.sound for sample in samples)
+            draft.seconds = time.monotonic() - task.started
 
     def sampling(self, request: Request) -> Sampling:
         defaults = Sampling(**self.facts.get("sampling", {}))
@@ -230,12 +276,13 @@ class MeshGPT:
         """How many new faces there may be."""
         context, taken = self.stepper.max_faces, len(prefix.codes) if prefix else 0
         wanted = context if request.max_faces is None else request.max_faces
-        if wanted > context:
-            raise MeshGPTError(
-                f"max_faces is {wanted} but this model makes meshes of at most {context} faces",
-                hint=f"ask for {context} or fewer",
-                code="bad_request",
-            )
+        for name, faces in (("max_faces", wanted), ("faces", request.properties.faces or 0)):
+            if faces > context:
+                raise MeshGPTError(
+                    f"{name} is {faces} but this model makes meshes of at most {context} faces",
+                    hint=f"ask for {context} or fewer",
+                    code="bad_request",
+                )
         if taken >= wanted:
             raise MeshGPTError(
                 f"the mesh to complete has {taken} faces and the result may have {wanted}",
@@ -244,16 +291,20 @@ class MeshGPT:
             )
         return wanted - taken
 
-    def row(self, request: Request, prefix: Prefix | None, variant: int, attempt: int) -> Row:
-        grammar = self.tokenizer.grammar(prefix.codes if prefix else None)
-        return Row(grammar, np.random.default_rng((request.seed, variant, attempt)), [])
+    def row(self, task: Task, variant: int, attempt: int) -> Row:
+        grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
+        return Row(grammar, np.random.default_rng((task.request.seed, variant, attempt)), [])
 
     @torch.inference_mode()
-    def read(self, text: str, guided: bool) -> Text | None:
-        """The text as the transformer reads it, and with guidance below it no text; None for a model without text."""
+    def read(self, *wishes: Wish) -> Text | None:
+        """What is wished for as the transformer reads it, one row a wish; None for a model without text."""
         if not self.config.condition_on_text:
             return None
-        return Text.stack([self.text_conditioner([prompt]) for prompt in ([text, ""] if guided else [text])])
+        texts = []
+        for text, properties in wishes:
+            numbers = None if properties == Properties() else torch.tensor([properties.numbers()])
+            texts.append(self.text_conditioner.with_properties(self.text_conditioner([text]), numbers))
+        return Text.stack(texts)
 
     def coordinates(self, faces: list[list[int]], prefix: Prefix | None) -> FloatArray:
         """[n, 4, 3] where faces of codes stand: in the unit box, or in the coordinates of the mesh that is being completed."""
@@ -279,20 +330,20 @@ class MeshGPT:
         too_open = report.boundary_edges - max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
         return Sample(row, mesh, (not row.ended, report.degenerate + max(0.0, too_open)))
 
-    def best(self, samples: list[Sample], request: Request, prefix: Prefix | None) -> Sample:
-        """Of the candidates of one variant the sound one that suits the request best; without a sound one, that with the fewest flaws."""
+    def best(self, task: Task, samples: list[Sample]) -> Sample:
+        """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws."""
         sound = [sample for sample in samples if sample.sound]
         if len(sound) < 2:
             return min(samples, key=lambda sample: sample.flaws)
-        text = self.read(request.text, guided=bool(request.text.strip()))
-        return max(sound, key=lambda sample: self.suits(sample, text, prefix))
+        text = self.read(NOTHING) if task.wanted == NOTHING else self.read(task.wanted, NOTHING)
+        return max(sound, key=lambda sample: self.suits(sample, text, task.prefix))
 
     @torch.inference_mode()
     def suits(self, sample: Sample, text: Text | None, prefix: Prefix | None) -> float:
-        """How well a sample's new faces and its end suit what was asked for, in nats. text: with the prompt and without, if there is one.
+        """How well a sample's new faces and its end suit the wish, in nats. text: the wish and below it none; or only the latter.
 
-        log p(mesh | text) - log p(mesh): what the text makes likelier, not what is likely whatever was asked, as plain meshes are. Where
-        there is no text, the mean log p of a face: the sum would always choose the mesh with the fewest faces.
+        log p(mesh | wish) - log p(mesh): what the wish makes likelier, not what is likely whatever is wished, as plain meshes are. Where
+        nothing is wished, the mean log p of a face: the sum would always choose the mesh with the fewest faces.
         """
         given = len(prefix.codes) if prefix else 0
         faces = [*(prefix.codes.tolist() if prefix else []), *sample.row.faces]
@@ -301,11 +352,11 @@ class MeshGPT:
         nats = self.stepper.nats(codes, text, torch.full((rows,), given, device=self.device))[:, given:]
         return float(nats[1].sum() - nats[0].sum() if rows == 2 else -nats.mean())
 
-    def result(self, request: Request, draft: Draft) -> Result:
-        mesh, ended = draft.best.mesh, draft.best.row.ended
+    def result(self, task: Task, draft: Draft) -> Result:
+        request, mesh, ended = task.request, draft.best.mesh, draft.best.row.ended
         if not len(mesh.faces):
             raise MeshGPTError("not a single face came of it", hint="try another seed, or a lower temperature", code="no_mesh")
-        notes = [self.domain_note(request.text)]
+        notes = [self.domain_note(request.text), self.properties_note(request.properties)]
         if not ended:
             notes.append(f"no sample came to an end; this one stopped at {len(mesh.faces)} faces")
         return Result(
@@ -329,14 +380,24 @@ class MeshGPT:
             return ""
         return f"the model was not trained on anything named in {text.strip()[:60]!r}; it knows: {', '.join(self.facts['domain'])}"
 
+    def properties_note(self, properties: Properties) -> str:
+        """A sentence for properties that are asked of a model that knows none, or nothing."""
+        asked = [PROPERTIES[name] for name, value in asdict(properties).items() if value is not None]
+        if not asked or self.config.condition_on_properties:
+            return ""
+        return f"this model cannot be asked for {' and '.join(asked)}, so that was left out"
+
     # ---- completing
 
-    def place(self, request: Request) -> Prefix:
-        """The mesh to complete, put where in the unit box its faces are likeliest, given the text: one pass over all placements.
+    def place(self, request: Request, wanted: Wish) -> Prefix:
+        """The mesh to complete, put into the unit box: by the request's bounds, or where its faces are likeliest, given what is wished.
 
-        How large the whole is and where in it the part belongs is not known; a part may reach the box's side or leave room on any side.
+        Without bounds it is not known how large the whole is and where in it the part belongs; a part may reach the box's side or leave
+        room on any side. All placements are held against each other in one pass.
         """
         assert request.mesh is not None
+        if request.bounds is not None:
+            return Prefix(self.tokenizer, request.mesh, Frame.around(*np.array(request.bounds, float)))
         prefixes = [Prefix(self.tokenizer, request.mesh, frame) for frame in placements(request.mesh.frame())]
         largest = max(len(prefix.codes) for prefix in prefixes)
         if largest >= self.stepper.max_faces:
@@ -346,7 +407,7 @@ class MeshGPT:
             codes[row, : len(prefix.codes)] = prefix.codes
         with torch.inference_mode():
             counts = torch.tensor([len(prefix.codes) for prefix in prefixes], device=self.device)
-            text = self.read(request.text, guided=False)
+            text = self.read(wanted)
             text = text and text.select(torch.zeros(len(prefixes), dtype=torch.long, device=self.device))
             nats = self.stepper.nats(torch.from_numpy(codes).to(self.device), text, counts)
             nats = nats.masked_fill(torch.arange(largest + 1, device=self.device) >= counts[:, None], 0).sum(1) / counts

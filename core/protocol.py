@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, Mesh
+from core.properties import POLYGONS, Properties
 from core.request import Request
 
 PROTOCOL = 2  # raised whenever an older partner would misunderstand
@@ -102,6 +103,8 @@ OPTIONS = {
     "temperature": optional(NUMBER),
     "max_faces": optional(INTEGER),
     "candidates": optional(INTEGER),
+    "properties": record({"faces": optional(INTEGER), "extents": optional(POINT), "polygons": optional(one_of(*POLYGONS))}),
+    "bounds": optional(many("a list of two points, the lowest and the highest corner", POINT, 2)),
 }
 RESULT = {
     "variant": WHOLE,
@@ -234,4 +237,8 @@ def request_from(message: Message) -> Request:
     """What a generate or complete message asks for. Raises MeshGPTError: bad_prompt, bad_mesh, bad_request."""
     mesh = mesh_from_lists(message) if message["type"] == "complete" else None
     options = {name: message[name] for name in OPTIONS if name in message}
+    if asked := options.get("properties"):
+        options["properties"] = Properties(asked["faces"], asked["extents"] and tuple(asked["extents"]), asked["polygons"])
+    if corners := options.get("bounds"):
+        options["bounds"] = tuple(map(tuple, corners))
     return Request(text=message["text"], mesh=mesh, **options)

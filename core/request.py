@@ -6,7 +6,7 @@ Nothing here needs torch, so that a worker without a model and Blender's tests c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, Mesh
+from core.properties import Properties
 
 LONGEST_TEXT = 1000  # characters
 MOST_VARIANTS = 64
@@ -22,6 +23,9 @@ HIGHEST_SEED = 2**31 - 1
 MOST_FACES = 100_000
 HIGHEST_GUIDANCE_SCALE = 100.0
 HIGHEST_TEMPERATURE = 10.0
+OUTSIDE = 1e-3  # how far a mesh may reach out of its bounds, in longest sides of these
+
+Point = tuple[float, float, float]
 
 OnFaces = Callable[[int, int, FloatArray], None]
 """on_faces(variant, start, coordinates [n, 4, 3]): faces as they come, NaN for the absent last corner of a triangle. `start` is the
@@ -44,7 +48,11 @@ class Request:
     follow the text. temperature: 0..10, where 0 always takes what is likeliest. max_faces: 1..100000, the end of a mesh that does not
     end by itself. candidates: 1..64, how many samples of each result are drawn at once, of which the best is the result. None stands for
     the checkpoint's own default.
-    Raises MeshGPTError: bad_prompt for the text, bad_mesh for a mesh without faces, bad_request for everything else.
+    properties: what the whole mesh shall be beside what the text says; a model that knows no properties leaves them out, with a note.
+    bounds: the lowest and the highest corner of the box that a completed mesh fills, in the coordinates of the given one; None leaves the
+    place and the size of the whole to the model.
+    Raises MeshGPTError: bad_prompt for the text, bad_mesh for a mesh without faces or not within the bounds, bad_request for everything
+    else.
     """
 
     text: str = ""
@@ -55,6 +63,8 @@ class Request:
     temperature: float | None = None
     max_faces: int | None = None
     candidates: int | None = None
+    properties: Properties = field(default_factory=Properties)
+    bounds: tuple[Point, Point] | None = None
 
     def __post_init__(self) -> None:
         check_text(self.text, required=self.mesh is None)
@@ -69,6 +79,10 @@ class Request:
             check_whole("max_faces", self.max_faces, 1, MOST_FACES)
         if self.candidates is not None:
             check_whole("candidates", self.candidates, 1, MOST_CANDIDATES)
+        if not isinstance(self.properties, Properties):
+            raise bad_request(f"properties is {self.properties!r:.40}", "give core.properties.Properties")
+        if self.bounds is not None:
+            check_bounds(self.bounds, self.mesh)
 
 
 @dataclass(frozen=True)
@@ -148,6 +162,31 @@ def check_whole(name: str, value: object, lowest: int, highest: int) -> None:
 def check_number(name: str, value: object, highest: float) -> None:
     if not isinstance(value, (int, float, np.floating)) or isinstance(value, bool) or not 0 <= value <= highest:
         raise bad_request(f"{name} is {value!r:.40}", f"give a number in 0..{highest:g}")
+
+
+def check_bounds(bounds: object, mesh: Mesh | None) -> None:
+    if mesh is None:
+        raise bad_request("bounds are given, but no mesh to complete", "give a mesh, or ask for proportions with extents")
+    try:
+        low, high = corners = np.array(bounds, float)
+        fits = corners.shape == (2, 3) and np.isfinite(corners).all() and (low <= high).all() and (low < high).any()
+    except (TypeError, ValueError):
+        fits = False
+    if not fits:
+        raise bad_request(f"bounds is {bounds!r:.80}", "give the lowest and the highest corner of a box, three numbers each")
+    used = mesh.vertices[mesh.faces[mesh.faces >= 0]]
+    slack = OUTSIDE * (high - low).max()
+    if (used < low - slack).any() or (used > high + slack).any():
+        raise MeshGPTError(
+            f"the mesh to complete reaches from {point(used.min(0))} to {point(used.max(0))}, "
+            f"out of the bounds from {point(low)} to {point(high)}",
+            hint="make the bounds larger, or leave them out",
+            code="bad_mesh",
+        )
+
+
+def point(coordinates: FloatArray) -> str:
+    return f"({', '.join(f'{number:.4g}' for number in coordinates.tolist())})"
 
 
 def bad_prompt(message: str, hint: str) -> MeshGPTError:

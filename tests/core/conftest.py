@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -34,11 +35,21 @@ FACTS = {
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a whole, untrained checkpoint."""
+    return untrained(tmp_path_factory.mktemp("checkpoint"), SMALL)
+
+
+@pytest.fixture(scope="session")
+def knowing_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another, of a model that knows properties."""
+    return untrained(tmp_path_factory.mktemp("knowing"), replace(SMALL, condition_on_properties=True))
+
+
+def untrained(folder: Path, config: TransformerConfig) -> Path:
+    """Write a checkpoint of weights that are random everywhere."""
     torch.manual_seed(0)
-    model = MeshTransformer(MeshDiscretizer(17), SMALL)
+    model = MeshTransformer(MeshDiscretizer(17), config)
     for parameter in model.parameters():
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.3)
-    folder = tmp_path_factory.mktemp("checkpoint")
     model.save_pretrained(folder, facts=FACTS, dtype=torch.float16)
     return folder

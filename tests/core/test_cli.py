@@ -18,6 +18,7 @@ import pytest
 from core import cli
 from core.fake import FakeMeshGPT
 from core.mesh import Mesh
+from core.properties import Properties
 from core.request import Request, Result
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -167,8 +168,10 @@ def test_options_reach_the_model_and_what_is_left_out_is_its_own_choice(
     asked: list[Request] = []
     monkeypatch.setattr(model, "run", lambda request, on_faces: asked.append(request) or [])
     options = ["--variants", 2, "--seed", 5, "--max-faces", 40, "--guidance", 2.5, "--temperature", 0.7, "--candidates", 3]
+    options += ["--faces", 30, "--extents", 1, 0.5, 2, "--polygons", "quads"]
+    wanted = Properties(30, (1, 0.5, 2), "quads")
     assert run("generate", "a", "b", *options, "-o", tmp_path).status == 0
-    assert asked == [Request(text, None, 2, 5, 2.5, 0.7, 40, 3) for text in "ab"]
+    assert asked == [Request(text, None, 2, 5, 2.5, 0.7, 40, 3, wanted) for text in "ab"]
     assert run("generate", "a", "-o", tmp_path).status == 0
     assert asked[-1] == Request("a")
 
@@ -182,6 +185,30 @@ def test_a_mesh_is_completed_in_its_own_place(run: Run, model: FakeMeshGPT, tmp_
     given = {tuple(vertex) for vertex in CUBE.vertices.tolist()}
     assert given <= {tuple(vertex) for vertex in completed.vertices.tolist()}
     assert len(completed.faces) > len(CUBE.triangles())
+
+
+def test_properties_make_another_mesh(run: Run, knowing_checkpoint: Path, tmp_path: Path) -> None:
+    def content(*wanted: object) -> bytes:
+        path = tmp_path / "chair.obj"
+        outcome = run("generate", "a chair", "--max-faces", 6, *wanted, "--model", knowing_checkpoint, "--device", "cpu", "-o", path)
+        assert outcome.status == 0
+        assert "cannot be asked" not in outcome.err
+        return path.read_bytes()
+
+    made = [content(), content("--faces", 30), content("--extents", 1, 2, 0.5), content("--polygons", "quads")]
+    assert len(set(made)) == 4
+
+
+def test_the_box_of_the_whole_reaches_the_model(
+    run: Run, model: FakeMeshGPT, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked: list[Request] = []
+    monkeypatch.setattr(model, "run", lambda request, on_faces: asked.append(request) or [])
+    CUBE.save(tmp_path / "cube.obj")
+    assert run("complete", tmp_path / "cube.obj", "--bounds", 2, -7, 1, 5, 9.5, 4, "-o", tmp_path).status == 0
+    assert asked[0].bounds == ((2, -7, 1), (5, 9.5, 4))
+    outside = run("complete", tmp_path / "cube.obj", "--bounds", 0, 0, 0, 1, 1, 1, "-o", tmp_path)
+    assert_refused(outside, "out of the bounds", "make the bounds larger")
 
 
 def test_a_note_is_told_once_and_is_no_error(run: Run, model: FakeMeshGPT, tmp_path: Path) -> None:
@@ -306,6 +333,10 @@ def test_codes_are_written_to_npz_files_alone(run: Run, no_model: None, tmp_path
         (["generate", "a chair", "--max-faces", "0"], "max_faces"),
         (["generate", "a chair", "--guidance", "nan"], "guidance_scale"),
         (["generate", "a chair", "--temperature", "inf"], "temperature"),
+        (["generate", "a chair", "--candidates", "65"], "candidates"),
+        (["generate", "a chair", "--faces", "0"], "faces"),
+        (["generate", "a chair", "--extents", "1", "-1", "1"], "extents"),
+        (["generate", "a chair", "--polygons", "ngons"], "triangles or quads"),
     ],
 )
 def test_a_bad_wish_is_refused_before_anything_is_done(run: Run, no_model: None, tmp_path: Path, arguments: list[str], word: str) -> None:

@@ -11,11 +11,13 @@ import torch
 from torch import Tensor
 
 from core import Mesh, MeshGPT
+from core.conditioning import Text
 from core.decoding import Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
-from core.mesh import FloatArray
-from core.pipeline import ATTEMPTS, Cancelled, Prefix, Request, Sample, placements
+from core.mesh import FloatArray, IntArray
+from core.pipeline import ATTEMPTS, Cancelled, Prefix, Request, Sample, ignore, placements
+from core.properties import Properties
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
 
@@ -121,7 +123,7 @@ def test_without_a_text_the_candidate_with_the_likeliest_new_faces_is_chosen(
     model: MeshGPT, checkpoint: Path, all_sound: list[Sample]
 ) -> None:
     request = Request(mesh=BOX, max_faces=10, candidates=5)
-    given = model.place(request).codes.tolist()
+    given = model.place(request, ("", Properties())).codes.tolist()
     result = model.run(request)[0]
     sound = [sample for sample in all_sound if sample.sound]
     means = [log_probability(checkpoint, one, "", given).mean() for one in sound]
@@ -288,3 +290,100 @@ def test_a_model_of_triangles_generates_and_completes(tmp_path: Path) -> None:
     assert len(made.faces) > 2
     assert (made.quads().faces[:, 3] < 0).all()
     assert len(model.generate("a chair", max_faces=3)[0].faces) > 0
+
+
+# ---- properties and bounds
+
+
+@pytest.fixture(scope="module")
+def knowing(knowing_checkpoint: Path) -> MeshGPT:
+    return MeshGPT.from_pretrained(knowing_checkpoint, "cpu")
+
+
+WANTED = (Properties(), Properties(faces=30), Properties(extents=(1, 2, 0.5)), Properties(polygons="quads"))
+
+
+def test_every_property_makes_a_difference(knowing: MeshGPT) -> None:
+    made = [knowing.generate("a chair", max_faces=8, properties=properties)[0] for properties in WANTED]
+    assert not any(same(one, other) for i, one in enumerate(made) for other in made[:i])
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=str)
+@pytest.mark.parametrize("text", ["a chair", ""])
+def test_properties_are_read_as_the_transformer_reads_them(
+    knowing_checkpoint: Path, monkeypatch: pytest.MonkeyPatch, wanted: Properties, text: str
+) -> None:
+    knowing, transformer = MeshGPT.from_pretrained(knowing_checkpoint, "cpu"), MeshTransformer.from_pretrained(knowing_checkpoint).eval()
+    monkeypatch.setattr(knowing, "stepper", transformer)  # not the engine, which may calculate with fewer digits
+    part = Mesh(BOX.vertices, BOX.faces[:2])
+    request = Request(text, part, temperature=0, guidance_scale=3, max_faces=6, properties=wanted)
+    prefix = knowing.place(request, (text, wanted))
+    codes = transformer.generate(
+        texts=[text],
+        properties=torch.tensor([wanted.numbers()]),
+        prompt=torch.from_numpy(prefix.codes),
+        cond_scale=3 if text else 1,
+        temperature=0,
+        min_p=0.01,
+        max_faces=4,
+        return_codes=True,
+    )
+    assert isinstance(codes, Tensor)
+    new = knowing.coordinates(codes.view(-1, 12).tolist()[2:], prefix)
+    np.testing.assert_array_equal(knowing.run(request, attempts=1)[0].mesh.quads().face_coordinates()[2:], new)
+
+
+def test_without_properties_nothing_of_them_is_read(knowing: MeshGPT, knowing_checkpoint: Path) -> None:
+    before = knowing.generate("a chair", max_faces=8, candidates=2)[0]
+    other = MeshGPT.from_pretrained(knowing_checkpoint, "cpu")
+    other.text_conditioner.properties = None
+    assert same(other.generate("a chair", max_faces=8, candidates=2)[0], before)
+
+
+def test_the_candidate_that_properties_make_likelier_is_chosen(knowing: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    nats = knowing.stepper.nats
+
+    def noted(codes: Tensor, text: Text, given: Tensor) -> Tensor:
+        read.append(int(text.mask.sum(1).diff().abs()))
+        return nats(codes, text, given)
+
+    monkeypatch.setattr(knowing.stepper, "nats", noted)
+    monkeypatch.setattr(Sample, "sound", True)
+    knowing.run(Request(mesh=BOX, bounds=((0, 0, 0), (4, 4, 8)), max_faces=9, candidates=3, properties=Properties(faces=30)))
+    assert read == [2] * 3, "tokens of the number of faces, and of the extents of the bounds, which the other row lacks"
+
+
+def test_properties_that_a_model_does_not_know_are_left_out_with_a_note(model: MeshGPT) -> None:
+    plain = model.run(Request("a chair", max_faces=6))[0]
+    asked = model.run(Request("a chair", max_faces=6, properties=Properties(30, (1, 2, 0.5))))[0]
+    assert same(asked.mesh, plain.mesh)
+    assert "cannot be asked for a number of faces and proportions, so that was left out" in asked.note
+    assert "cannot be asked" not in plain.note
+
+
+def test_more_faces_than_the_model_can_make_cannot_be_asked_for(knowing: MeshGPT) -> None:
+    with pytest.raises(MeshGPTError, match=r"faces is 41 .* at most 40 faces"):
+        knowing.generate("a chair", properties=Properties(41))
+
+
+def test_bounds_fix_where_the_whole_stands_and_how_large_it_is(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.stepper, "nats", lambda *_: pytest.fail("no placements are to be compared"))
+    low, high = (-2.0, -1.0, 1.0), (4.0, 7.0, 9.0)
+    prefix = model.place(Request(mesh=BOX, bounds=(low, high)), ("", Properties()))
+    unit = (BOX.vertices - np.array([1, 3, 1])) / 8  # the middle of the box's floor, and its longest side
+    np.testing.assert_array_equal(np.unique(prefix.codes.reshape(-1, 3), axis=0), np.unique(on_grid(unit), axis=0))
+    for completed in model.complete(BOX, bounds=(low, high), max_faces=20, variants=2):
+        assert (completed.vertices >= np.array([-3, -1, 1]) - 1e-5).all()
+        assert (completed.vertices <= np.array([5, 7, 9]) + 1e-5).all()
+
+
+def on_grid(unit: FloatArray) -> IntArray:
+    """Codes z, y, x of points in the unit box, on a grid of 17."""
+    return np.rint((unit + np.array([0.5, 0.5, 0])) * 16).astype(int)[:, ::-1]
+
+
+def test_bounds_are_the_extents_of_the_whole_if_nobody_says_otherwise(knowing: MeshGPT) -> None:
+    bounds, asked = ((0.0, 0.0, 0.0), (4.0, 2.0, 8.0)), Properties(extents=(1, 1, 1))
+    assert knowing.prepare(Request(mesh=BOX, bounds=bounds), ignore).wanted == ("", Properties(extents=(4, 2, 8)))
+    assert knowing.prepare(Request(mesh=BOX, bounds=bounds, properties=asked), ignore).wanted == ("", asked)

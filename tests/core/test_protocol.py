@@ -17,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 
 from core.errors import MeshGPTError
 from core.mesh import Mesh
+from core.properties import Properties
 from core.protocol import (
     ANSWERS,
     LONGEST_LINE,
@@ -52,6 +53,14 @@ options = {
     "temperature": st.none() | numbers,
     "max_faces": st.none() | st.integers(),
     "candidates": st.none() | st.integers(),
+    "properties": st.fixed_dictionaries(
+        {
+            "faces": st.none() | st.integers(),
+            "extents": st.none() | points,
+            "polygons": st.none() | st.sampled_from(["triangles", "quads"]),
+        }
+    ),
+    "bounds": st.none() | st.lists(points, min_size=2, max_size=2),
 }
 results = st.fixed_dictionaries(
     {
@@ -169,6 +178,21 @@ def test_a_complete_message_carries_a_mesh_into_the_request() -> None:
     assert request.mesh.report().faces == 1
 
 
+def test_properties_and_bounds_come_into_the_request() -> None:
+    asked = {"faces": 12, "extents": [1, 2.5, 0], "polygons": None}
+    mesh = {"vertices": [[0, 0, 0], [1, 0, 0], [0, 1, 0]], "faces": [[0, 1, 2]]}
+    sent = {"type": "complete", "id": "r1", "text": "", **mesh, "properties": asked, "bounds": [[0, 0, 0], [1, 1, 3]]}
+    request = request_from(decode(encode(sent), REQUESTS))
+    assert request.properties == Properties(12, (1, 2.5, 0))
+    assert request.bounds == ((0, 0, 0), (1, 1, 3))
+
+
+def test_properties_that_are_none_are_refused_by_the_request() -> None:
+    with pytest.raises(MeshGPTError, match="faces is 0") as caught:
+        request_from(decode(generate(properties={"faces": 0, "extents": None, "polygons": None}), REQUESTS))
+    assert caught.value.code == "bad_request"
+
+
 def test_an_index_beyond_the_vertices_is_a_bad_mesh() -> None:
     sent = {"type": "complete", "id": "r1", "text": "", "vertices": [[0, 0, 0]], "faces": [[0, 1, 2]]}
     with pytest.raises(MeshGPTError) as caught:
@@ -228,6 +252,12 @@ def test_a_line_that_is_no_message_is_refused(line: bytes) -> None:
         ({"guidance_scale": 10**400}, "guidance_scale"),
         ({"guidance_scale": 1e300}, "guidance_scale"),
         ({"max_faces": 2.5}, "max_faces"),
+        ({"properties": None}, "properties"),
+        ({"properties": {"faces": 5}}, "properties"),
+        ({"properties": {"faces": 5, "extents": [1, 2], "polygons": None}}, "properties"),
+        ({"properties": {"faces": 5, "extents": None, "polygons": "ngons"}}, "properties"),
+        ({"bounds": [[0, 0, 0]]}, "bounds"),
+        ({"bounds": [0, 0, 0, 1, 1, 1]}, "bounds"),
         ({"sede": 3}, "sede"),
     ],
     ids=str,

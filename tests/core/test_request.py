@@ -62,6 +62,38 @@ def test_a_number_out_of_range_is_named_with_its_range(name: str, value: Any) ->
     assert len(str(error)) < 200
 
 
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        ((0, 0, 0),),
+        ((0, 0, 0), (1, 1)),
+        ((0, 0, 0), (1, 1, float("nan"))),
+        ((0, 0, 0), (1, 1, "high")),
+        ((0, 1, 0), (1, 0, 1)),
+        ((0, 0, 0), (0, 0, 0)),
+        7,
+    ],
+    ids=str,
+)
+def test_bounds_that_are_no_box_are_refused(bounds: Any) -> None:
+    error = refusal(mesh=TRIANGLE, bounds=bounds)
+    assert error.code == "bad_request"
+    assert error.message.startswith("bounds is")
+
+
+def test_bounds_belong_to_a_mesh_that_lies_within_them() -> None:
+    Request(mesh=TRIANGLE, bounds=((0, 0, 0), (1, 1, 0)))
+    Request(mesh=TRIANGLE, bounds=((-1, 0, -2), (1, 1, 7.5)))
+    assert refusal(text="a chair", bounds=((0, 0, 0), (1, 1, 1))).code == "bad_request"
+    outside = refusal(mesh=TRIANGLE, bounds=((0, 0.01, 0), (1, 1, 1)))
+    assert outside.code == "bad_mesh"
+    assert "from (0, 0, 0) to (1, 1, 0), out of the bounds from (0, 0.01, 0) to (1, 1, 1)" in outside.message
+
+
+def test_properties_are_properties() -> None:
+    assert refusal(text="a chair", properties={"faces": 5}).code == "bad_request"
+
+
 def test_the_ends_of_every_range_are_accepted() -> None:
     Request("a", variants=1, seed=0, guidance_scale=0, temperature=0, max_faces=1, candidates=1)
     Request("a", variants=64, seed=2**31 - 1, guidance_scale=100.0, temperature=10, max_faces=100_000, candidates=64)

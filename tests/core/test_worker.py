@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 
 from core.mesh import Mesh
+from core.properties import Properties
 from core.protocol import ANSWERS, LONGEST_LINE, PROTOCOL, Message, decode, encode, faces_from_lists
 from core.worker import LARGEST_LOG, FaceStream, physical_cores
 
@@ -211,6 +212,21 @@ def test_a_rejected_sample_goes_back_to_its_start(fake: Client) -> None:
     answers = fake.ask("generate", id="r1", text="reject slow", max_faces=6)
     starts = [message["start"] for message in answers if message["type"] == "faces"]
     assert starts.count(0) == 2
+
+
+def test_properties_and_candidates_reach_the_model(knowing_checkpoint: Path, log: Path) -> None:
+    from core.pipeline import MeshGPT
+
+    program = f"from core.pipeline import MeshGPT\ndef load(): return MeshGPT.from_pretrained({str(knowing_checkpoint)!r}, 'cpu')"
+    asked = {"faces": 30, "extents": [1, 2, 0.5], "polygons": "quads"}
+    with worker_of(program, log) as client:
+        (plain,) = client.ask("generate", id="r1", text="a chair", max_faces=6)[-1]["meshes"]
+        (made,) = client.ask("generate", id="r2", text="a chair", max_faces=6, properties=asked, candidates=2)[-1]["meshes"]
+    wanted = Properties(30, (1, 2, 0.5), "quads")
+    (expected,) = MeshGPT.from_pretrained(knowing_checkpoint, "cpu").generate("a chair", max_faces=6, properties=wanted, candidates=2)
+    assert made["vertices"] == expected.vertices.tolist()
+    assert made["vertices"] != plain["vertices"]
+    assert (plain["drawn"], made["drawn"]) == (4, 8)
 
 
 def test_equal_seeds_give_equal_meshes_and_others_give_others(fake: Client) -> None:
