@@ -69,7 +69,7 @@ class Augmentation:
 
     stretch: each axis by 1 - stretch to 1 + stretch. shift: share of the meshes that stand in a box up to twice their size, as a part of
     something larger does. jitter: of a grid plane, in half steps, 0 to 1. turn: whether to turn by quarters and mirror what allows it.
-    triangles: share of the meshes whose quads are cut. words: chance of each kind of change to a caption.
+    triangles: share of the meshes of up to most_cut faces whose quads are cut. words: chance of each kind of change to a caption.
     """
 
     stretch: float = 0.2
@@ -77,6 +77,7 @@ class Augmentation:
     jitter: float = 1.0
     turn: bool = True
     triangles: float = 0.1
+    most_cut: int = 256
     words: float = 0.3
 
 
@@ -90,7 +91,7 @@ def vary_mesh(grid: Grid, captions: Sequence[str], oriented: bool, how: Augmenta
     """
     said = frozenset(re.findall(r"[a-z-]+", " ".join(captions).lower()))
     corners = grid.reshape(-1, 4, 3).astype(np.int64)
-    if rng.random() < how.triangles:
+    if rng.random() < how.triangles and len(grid) <= how.most_cut:
         corners = cut_quads(corners)
     sides, turned = np.ones(3), False  # x, y, z
     if how.turn and not said & HANDED:
