@@ -101,6 +101,12 @@ def test_quads_are_cut_in_the_share_asked_for() -> None:
     assert all(volume(mesh) == pytest.approx(volume(WEDGE.canonical()), rel=0.2) for mesh in cut)
 
 
+@pytest.mark.parametrize(("most", "faces"), [(6, 10), (5, 6)])
+def test_longer_meshes_are_not_cut(most: int, faces: int) -> None:
+    how = Augmentation(stretch=0, jitter=0, turn=False, triangles=1, most_cut=most)
+    assert {len(mesh.faces) for mesh in varied(WEDGE, how, 5)} == {faces}
+
+
 def test_a_shifted_mesh_stays_in_the_box_and_keeps_its_shape() -> None:
     places = set()
     for made in varied(WEDGE, Augmentation(stretch=0, jitter=0, turn=False, triangles=0, shift=1), 30):
