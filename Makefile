@@ -4,7 +4,7 @@ PROMPT ?= a round wooden table
 SEED ?= 0
 BIN := .venv/bin
 
-.PHONY: demo test test-fast lint addon gallery bench train
+.PHONY: demo test test-fast lint addon gallery bench train finetune
 
 .venv/ready: pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -39,11 +39,27 @@ bench: .venv/ready .rival/ready
 	.rival/bin/pip install --quiet torch==2.13.0 meshgpt-pytorch==1.8.1
 	touch $@
 
-train: .venv/ready data/train data/validation
-	$(BIN)/python -m accelerate.commands.launch --num_processes 1 -m training.train_transformer --config training/configs/default.yaml --out runs/default
+# The default model. LOWPOLY names a folder of real meshes with captions (any that training.prepare reads) to train on as well.
+ifdef LOWPOLY
+REAL := data/lowpoly
+WITH_REAL := 'data={data/train: 1, data/lowpoly/train: 5}' 'validation=[data/validation, data/lowpoly/validation]'
+endif
+
+train: .venv/ready data/train data/validation $(REAL)
+	$(BIN)/python -m training.train_transformer --config training/configs/default.yaml --out runs/default $(WITH_REAL)
 
 data/train:
-	$(BIN)/python -m training.data.dataset --out $@ --per-family 4000
+	$(BIN)/python -m training.data.dataset --out $@.new --per-family 1200
+	mv $@.new $@
 
 data/validation:
-	$(BIN)/python -m training.data.dataset --out $@ --per-family 40 --validation
+	$(BIN)/python -m training.data.dataset --out $@.new --per-family 20 --validation
+	mv $@.new $@
+
+data/lowpoly:
+	$(BIN)/python -m training.prepare $(LOWPOLY) --out $@.new
+	mv $@.new $@
+
+# The default model, taught the meshes of a folder: make finetune DATA=furniture/ CAPTIONS=captions.csv
+finetune: .venv/ready
+	$(BIN)/python -m training.finetune $(DATA) $(if $(CAPTIONS),--captions $(CAPTIONS)) --out runs/$(notdir $(DATA:/=))

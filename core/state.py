@@ -49,9 +49,9 @@ def save_state(
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(parents=True)
     for name, tensors in state_files(model, average, optimizers):
-        whole = gathered(tensors, writes)
+        copies = gathered(tensors, writes)
         if writes:
-            save_file(whole, fresh / f"{name}.safetensors")
+            save_file(copies, fresh / f"{name}.safetensors")
     if not writes:
         return
     (fresh / "progress.json").write_text(json.dumps(progress))
@@ -118,10 +118,15 @@ def gathered(tensors: Mapping[str, Tensor], kept: bool = True) -> dict[str, Tens
     """
     copies = {}
     for name, value in tensors.items():
-        whole = value.full_tensor() if isinstance(value, DTensor) else value
+        entire = whole(value)
         if kept:
-            copies[name] = whole.detach().to("cpu", copy=True).contiguous()
+            copies[name] = entire.detach().to("cpu", copy=True).contiguous()
     return copies
+
+
+def whole(value: Tensor) -> Tensor:
+    """The tensor itself, or put together if it is shared out, for which every process calls it."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def shared_out(values: Mapping[str, Tensor], like: Mapping[str, Tensor]) -> dict[str, Tensor]:

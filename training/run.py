@@ -1,6 +1,7 @@
 """What the training scripts share: settings, the learning rate's course, and the use of averaged weights.
 
-A run's folder holds `state` (to go on from, see core.state), `log` (TensorBoard) and `checkpoint` (what the run is for).
+A run's folder holds `state` (to go on from, see core.state), `log` (TensorBoard) and `checkpoint` (what the run is for). What a step draws
+depends on its number alone, so that a run that was stopped goes on as if it had not been.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from accelerate import PartialState
 from torch import Tensor, nn
 
 from core.errors import MeshGPTError
@@ -32,6 +34,7 @@ def command_line(description: str, read: Callable[[Path, Sequence[str]], Any], t
         train(read(options.config, options.overrides), options.out)
     except MeshGPTError as error:
         parser.exit(2, f"{error}\n")
+    PartialState().destroy_process_group()
 
 
 def read_settings(path: Path, overrides: Sequence[str], kind: Any, groups: dict[str, Any]) -> dict[str, Any]:
@@ -76,8 +79,12 @@ def schedule(progress: float, warmup: float) -> float:
 
 @contextmanager
 def averaged(model: nn.Module, average: dict[str, Tensor]) -> Iterator[None]:
-    """The model with the averaged weights; afterwards it has its own again."""
-    own = {name: value.clone() for name, value in model.state_dict().items()}
+    """The model with the averaged weights, in evaluation mode; afterwards it is as it was."""
+    own, training = {name: value.clone() for name, value in model.state_dict().items()}, model.training
     model.load_state_dict(average)
-    yield
-    model.load_state_dict(own)
+    model.eval()
+    try:
+        yield
+    finally:
+        model.load_state_dict(own)
+        model.train(training)

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from core.autoencoder import AutoencoderConfig, LossBreakdown, MeshAutoencoder
+from core.data import seed_generators
 from core.errors import MeshGPTError
 from core.mesh import Frame, Mesh, quantise
 from core.state import load_state, save_state, update_average
@@ -30,15 +30,8 @@ from training.data.dataset import HELD_OUT_SEEDS
 from training.data.lowpoly import RealMesh, read_lowpoly
 from training.metrics import triangle_accuracy
 from training.procedural import FAMILIES, generate
-from training.run import (
-    PRECISIONS,
-    averaged,
-    bad_setting,
-    check_precision,
-    command_line,
-    read_settings,
-    schedule,
-)
+from training.processes import start
+from training.run import averaged, bad_setting, check_precision, command_line, read_settings, schedule
 
 
 @dataclass(frozen=True)
@@ -83,27 +76,29 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
     """
     torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
-    claim_folder(out, config)
+    accelerator = start(config.precision)
+    with accelerator.main_process_first():
+        claim_folder(out, config)
     real = [entry for entry in read_lowpoly(config.real) if len(entry.mesh.faces) <= config.max_faces] if config.real else []
     held_out = validation_meshes(config, real)
     model = MeshAutoencoder(AutoencoderConfig(**config.autoencoder))
     optimizer = torch.optim.AdamW(model.parameters(), config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay)
-    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    wrapped = accelerator.prepare_model(model)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     done = int(load_state(out / "state", model, average, [optimizer])["step"])
-    writer = SummaryWriter(str(out / "log"), purge_step=done)
-    steps = tqdm(range(done, config.steps), initial=done, total=config.steps, disable=not accelerator.is_local_main_process)
+    accelerator.wait_for_everyone()  # before one may save
+    writer = SummaryWriter(str(out / "log"), purge_step=done) if accelerator.is_main_process else None
+    hidden = None if accelerator.is_main_process else True  # None: where nobody watches
+    steps = tqdm(range(done, config.steps), initial=done, total=config.steps, disable=hidden)
     rank, ranks = accelerator.process_index, accelerator.num_processes
     drawn = Batches(config, [entry for entry in real if entry.split == "train"])
     feed = DataLoader(drawn, batch_size=None, sampler=range(done * ranks + rank, config.steps * ranks, ranks), num_workers=config.workers)
 
     for step, (vertices, faces) in zip(steps, feed, strict=True):
-        torch.manual_seed(config.seed + 1_000_003 * (step + 1))  # the quantiser draws numbers too
+        seed_generators(config.seed, step, rank)  # the quantiser draws numbers too
         rate = config.learning_rate * schedule(step / config.steps, config.warmup)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        model.train()
         with accelerator.autocast():
             given = {"vertices": vertices.to(accelerator.device), "faces": faces.to(accelerator.device)}
             loss, parts = wrapped(**given, return_loss_breakdown=True)
@@ -112,12 +107,12 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
         optimizer.step()
         optimizer.zero_grad()
         update_average(average, model, min(config.ema, (step + 1) / (step + 10)))
-        if step % 20 == 0:
+        if step % 20 == 0 and writer:
             for name, value in {**described(parts), "gradient": norm, "rate": rate}.items():
                 writer.add_scalar(f"training/{name}", float(value), step)
             steps.set_postfix_str(f"{parts.reconstruction:.3f} nats a coordinate")
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-            if accelerator.is_main_process:
+            if writer:
                 accuracy = validate(model, average, held_out)
                 for name, value in accuracy.items():
                     writer.add_scalar(f"validation/triangle_accuracy_{name}", value, step + 1)
@@ -126,7 +121,8 @@ def train(config: AutoencoderTraining, out: Path) -> MeshAutoencoder:
                 with averaged(model, average):
                     model.save_pretrained(out / "checkpoint", facts={"steps": step + 1, "triangle_accuracy": accuracy})
             accelerator.wait_for_everyone()
-    writer.close()
+    if writer:
+        writer.close()
     model.load_state_dict(average)
     return model.eval()
 

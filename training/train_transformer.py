@@ -1,8 +1,8 @@
-"""Train the text tower and the transformer on a set of codes.
+"""Train the text tower and the transformer on sets of meshes.
 
-    python -m training.data.dataset --out data/train
-    python -m training.data.dataset --out data/validation --validation --per-family 40
-    python -m accelerate.commands.launch -m training.train_transformer --config training/configs/default.yaml --out runs/default
+    python -m training.data.dataset --out data/train --per-family 1200
+    python -m training.data.dataset --out data/validation --validation --per-family 20
+    python -m training.train_transformer --config training/configs/default.yaml --out runs/default
 
 Run again with the same --out, it goes on where it stopped. What the run needs is in the configuration; `name=value` arguments override.
 """
@@ -13,37 +13,38 @@ import itertools
 import re
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import broadcast
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from core.checkpoint import read_config as read_facts
 from core.checkpoint import read_weights, save_checkpoint
+from core.data import seed_generators
 from core.decoding import Sampling
 from core.errors import MeshGPTError
-from core.state import load_state, save_state, update_average
-from core.tokenizer import Tokenizer
+from core.pipeline import MeshGPT
+from core.state import gathered, load_state, save_state, update_average, whole
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
 from training.data.augment import Augmentation
-from training.data.dataset import Batch, CodeSet, batches, load_mixed, read_tokenizer
-from training.procedural import FAMILIES, generate
-from training.run import (
-    PRECISIONS,
-    averaged,
-    check_precision,
-    command_line,
-    read_settings,
-    schedule,
-)
+from training.data.dataset import Batch, CodeSet, Feed, load_mixed, read_tokenizer
+from training.domain import domain_and_nouns
+from training.picture import draw_samples, pick_captions
+from training.processes import over_processes, start, together
+from training.prompts import Prompts
+from training.run import averaged, check_precision, command_line, read_settings, schedule
+
+VALIDATION_BATCHES, VALIDATION_FACES = 8, 1000  # of each set, and padded faces of each batch
+LOG_EVERY = 20  # steps
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,15 @@ class TrainingConfig:
 
     data: sets of codes, and how many times an epoch shows each. validation: further sets, each measured by itself. autoencoder: folder of
     the one whose codes they are, "" for grid coordinates. init: checkpoint folder of a transformer to begin from, "" to begin anew.
+    name: what the model calls itself, "" for the name of the run's folder. enough: from how many meshes on a category that is no procedural
+    family is listed among what the model knows.
     minutes: how long the run takes; warm-up and cosine are laid over it by the clock.
-    batch_faces: padded faces a step and process. learning_rate: its peak, for Muon (matrices) and AdamW (the rest) alike.
-    precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
-    text_dropout, given_share: as in training.data.dataset.batches.
-    transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults; without
-    augmentation the meshes and captions are taken as they are.
+    batch_faces: padded faces of a batch. accumulate: batches a step and process. learning_rate: its peak, for Muon (matrices) and AdamW
+    (the rest) alike. precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
+    shard: share the weights out over the processes, as in training.processes.
+    text_dropout, given_share: as in training.data.dataset.batches. workers: processes that make batches ahead. save_every: minutes.
+    transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults, or those of
+    the transformer from the ones that `init` has; without augmentation the meshes and captions are taken as they are.
     Raises MeshGPTError (bad_setting) for another precision.
     """
 
@@ -65,8 +69,11 @@ class TrainingConfig:
     validation: list[str]
     autoencoder: str = ""
     init: str = ""
+    name: str = ""
+    enough: int = 20
     minutes: float = 60
     batch_faces: int = 1000
+    accumulate: int = 1
     learning_rate: float = 3e-3
     weight_decay: float = 0.02
     warmup: float = 0.01
@@ -75,7 +82,9 @@ class TrainingConfig:
     text_dropout: float = 0.1
     given_share: float = 0.2
     precision: str = "bf16"
+    shard: bool = False
     threads: int = 1
+    workers: int = 0
     seed: int = 0
     save_every: float = 5
     transformer: dict[str, Any] = field(default_factory=dict)
@@ -87,90 +96,206 @@ class TrainingConfig:
 
 
 def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
-    """Train until `clock` (in seconds) says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard) and `out`/checkpoint."""
-    torch.set_num_threads(config.threads)
-    torch.manual_seed(config.seed)
-    accelerator = Accelerator(mixed_precision=PRECISIONS[config.precision])
-    tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
-    model = MeshTransformer(tokenizer, **config.transformer).to(accelerator.device)
-    if config.init:
-        begin_from(model, Path(config.init))
-    data = load_mixed(config.data, model.max_faces)
-    validation = {folder: load_mixed({folder: 1}, model.max_faces) for folder in config.validation}
-    check_codes(data, tokenizer)
-    average = {name: value.detach().clone() for name, value in model.state_dict().items()}
-    wrapped, *optimizers = accelerator.prepare(model, *make_optimizers(model, config))
-    progress = load_state(out / "state", model, average, optimizers)
-    step, faces, elapsed = int(progress["step"]), int(progress["faces"]), progress["elapsed"]
-    feed = batches(
-        data,
-        faces=config.batch_faces,
-        seed=config.seed,
-        start=step,
-        rank=accelerator.process_index,
-        ranks=accelerator.num_processes,
-        text_dropout=config.text_dropout,
-        given_share=config.given_share,
-        augmentation=None if config.augmentation is None else Augmentation(**config.augmentation),
-    )
-    writer = SummaryWriter(str(out / "log"), purge_step=step)
-    bar = tqdm(total=round(config.minutes * 60), initial=round(elapsed), unit="s", disable=not accelerator.is_local_main_process)
+    """Train until `clock` (in seconds) says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard), `out`/samples (pictures) and
+    `out`/checkpoint.
 
-    def keep() -> None:
-        """Validate the averaged weights and write everything that is kept."""
-        held_out = {folder: validation_nats(model, average, one, accelerator) for folder, one in validation.items()}
-        for folder, nats in held_out.items():
-            writer.add_scalar(f"validation/{folder}", nats, step)
-        said = ", ".join(f"{nats:.3f} ({folder})" for folder, nats in held_out.items())
-        tqdm.write(f"{elapsed / 60:.1f} min, step {step}, {faces} faces: validation nats/face {said}")
-        save_state(out / "state", model, average, optimizers, {"step": step, "faces": faces, "elapsed": elapsed})
-        save_checkpoint(out / "checkpoint", model.describe() | facts(config, data, faces, elapsed, held_out), average, torch.float16)
+    Raises MeshGPTError: bad_data for sets that cannot be trained on, bad_checkpoint if `init` or the run in `out` is of another model,
+    bad_setting for what does not go together.
+    """
+    run = Run(config, out)
+    feed = run.feed()
+    started, saved = clock() - run.elapsed, run.elapsed
+    bar = tqdm(total=round(config.minutes * 60), initial=round(saved), unit="s", disable=None if run.is_main else True)
+    if not run.step:
+        run.report(run.validate())
+    while run.elapsed < config.minutes * 60:
+        batches = list(itertools.islice(feed, config.accumulate))
+        # one clock for all processes, so that they stop together
+        faces, now = together(run.accelerator, sum(map(faces_of, batches)), clock() - started if run.is_main else 0)
+        bar.update(round(now) - round(run.elapsed))
+        run.elapsed = now
+        nats = run.update(batches, round(faces))
+        if run.step % LOG_EVERY == 0:
+            bar.set_postfix_str(f"step {run.step}, {run.faces / now:.0f} faces/s, {nats:.2f} nats/face")
+        if now - saved > config.save_every * 60:
+            saved = now
+            run.keep()
+    bar.close()
+    run.keep()
 
-    started, saved = clock() - elapsed, elapsed
-    while elapsed < config.minutes * 60:
-        batch = next(feed)
-        rate = config.learning_rate * schedule(elapsed / 60 / config.minutes, config.warmup)
-        nats = face_nats(wrapped, batch, accelerator)
-        accelerator.backward(nats)
-        norm = accelerator.clip_grad_norm_(model.parameters(), config.clip)
-        for optimizer in optimizers:
+
+class Run:
+    """What a run is made of, and where it stands: updates, faces seen by all processes, seconds."""
+
+    def __init__(self, config: TrainingConfig, out: Path) -> None:
+        torch.set_num_threads(config.threads)
+        torch.manual_seed(config.seed)
+        self.config, self.out = config, out
+        self.accelerator = start(config.precision)
+        self.is_main = bool(self.accelerator.is_main_process)
+        self.model = make_model(config).to(self.accelerator.device)
+        self.data = load_mixed(config.data, self.model.max_faces)
+        self.validation = {folder: load_mixed({folder: 1}, self.model.max_faces) for folder in config.validation}
+        for data in (self.data, *self.validation.values()):
+            check_data(data, self.model)
+        self.prompts = Prompts(self.model)
+        self.wrapped = over_processes(self.model, self.accelerator, config.shard)
+        self.optimizers = make_optimizers(self.model, config)
+        self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        progress = load_state(out / "state", self.model, self.average, self.optimizers)
+        self.accelerator.wait_for_everyone()  # before one may save
+        self.step, self.faces, self.elapsed = int(progress["step"]), int(progress["faces"]), float(progress["elapsed"])
+        self.writer = SummaryWriter(str(out / "log"), purge_step=self.step) if self.is_main else None
+        before = read_facts(Path(config.init)) if config.init else {}
+        self.known = domain_and_nouns(self.data, config.enough, before)
+
+    # ---- training
+
+    def feed(self) -> Iterator[Batch]:
+        """This process's batches from where the run stands, without end."""
+        c = self.config
+        options: dict[str, Any] = {"faces": c.batch_faces, "seed": c.seed, "text_dropout": c.text_dropout, "given_share": c.given_share}
+        augmentation = None if c.augmentation is None else Augmentation(**c.augmentation)
+        batches = Feed(self.data, start=self.step * c.accumulate, **self.place(), **options, augmentation=augmentation)
+        return iter(DataLoader(batches, batch_size=None, num_workers=c.workers, collate_fn=lambda batch: batch))
+
+    def place(self) -> dict[str, int]:
+        """Which of how many processes this is."""
+        return {"rank": self.accelerator.process_index, "ranks": self.accelerator.num_processes}
+
+    def update(self, batches: Sequence[Batch], faces: int) -> Tensor:
+        """One step of the optimisers along the gradient of the mean over all faces of all processes' batches, which are `faces` in all.
+
+        Returns that mean, as far as this process knows it.
+        """
+        c, nats = self.config, torch.zeros((), device=self.accelerator.device)
+        share = self.accelerator.num_processes / faces  # gradients are averaged over processes, and faces are to be
+        for number, batch in enumerate(batches):
+            seed_generators(c.seed, self.step * c.accumulate + number, self.accelerator.process_index)
+            with self.accelerator.no_sync(self.wrapped) if number + 1 < len(batches) else nullcontext():
+                part = self.face_nats(self.wrapped, batch) * (faces_of(batch) * share)
+                self.accelerator.backward(part)
+            nats += part.detach()
+        rate = c.learning_rate * schedule(self.elapsed / 60 / c.minutes, c.warmup)
+        norm = self.accelerator.clip_grad_norm_(self.model.parameters(), c.clip)
+        for optimizer in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = rate
             optimizer.step()
             optimizer.zero_grad()
-        step += 1
-        update_average(average, model, min(config.ema, step / (step + 10)))
-        faces += int((batch.codes[..., 0] >= 0).sum()) * accelerator.num_processes
-        now = torch.tensor(clock() - started, device=accelerator.device)
-        before, elapsed = elapsed, broadcast(now).item()  # one clock for all processes, so that they stop together
-        bar.update(round(elapsed) - round(before))
-        if step % 20 == 0:
-            for name, value in {"nats_a_face": nats.item(), "gradient": float(norm), "rate": rate, "faces": faces}.items():
-                writer.add_scalar(f"training/{name}", value, step)
-            bar.set_postfix_str(f"step {step}, {faces / elapsed:.0f} faces/s, {nats.item():.2f} nats/face")
-        if accelerator.is_main_process and elapsed - saved > config.save_every * 60:
-            saved = elapsed
-            keep()
-    if accelerator.is_main_process:
-        keep()
-    writer.close()
+        self.step += 1
+        self.faces += faces
+        update_average(self.average, self.model, min(c.ema, self.step / (self.step + 10)))
+        if self.step % LOG_EVERY == 0:
+            nats = self.accelerator.reduce(nats, "mean")
+            self.log("training", {"nats_a_face": nats.item(), "gradient": whole(norm).item(), "rate": rate, "faces": self.faces})
+        return nats
+
+    def face_nats(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Mean nats a face over a batch."""
+        device = self.accelerator.device
+        codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
+        properties = torch.from_numpy(batch.properties) if self.model.config.condition_on_properties else None
+        with self.accelerator.autocast():
+            nats: Tensor = model(codes=codes, **self.prompts(batch.captions), properties=properties, given=given, cond_drop_prob=0.0)
+        return nats
+
+    # ---- what is kept
+
+    @torch.no_grad()
+    def validate(self) -> dict[str, float]:
+        """Nats a face of the averaged weights on each held-out set, with text and nothing given; the processes share its batches."""
+        found = {}
+        each = -(-VALIDATION_BATCHES // self.accelerator.num_processes)
+        with averaged(self.model, self.average):
+            for folder, data in self.validation.items():
+                batches = list(itertools.islice(Feed(data, faces=VALIDATION_FACES, seed=0, **self.place()), each))
+                nats = sum(self.face_nats(self.model, batch).item() * faces_of(batch) for batch in batches)
+                total, faces = together(self.accelerator, nats, sum(map(faces_of, batches)))
+                found[folder] = total / faces
+        return found
+
+    def keep(self) -> None:
+        """Validate the averaged weights and write everything that is kept."""
+        nats = self.validate()
+        self.report(nats)
+        progress = {"step": self.step, "faces": self.faces, "elapsed": self.elapsed}
+        save_state(self.out / "state", self.model, self.average, self.optimizers, progress, self.is_main)
+        weights = gathered(self.average, self.is_main)
+        if self.is_main:
+            save_checkpoint(self.out / "checkpoint", self.model.describe() | self.facts(nats), weights, torch.float16)
+            self.draw()
+        self.accelerator.wait_for_everyone()
+
+    def report(self, nats: dict[str, float]) -> None:
+        """Say and log what validation found."""
+        said = ", ".join(f"{value:.3f} ({folder})" for folder, value in nats.items())
+        if self.is_main:
+            at = f"{self.elapsed / 60:.1f} of {self.config.minutes:g} min, step {self.step}, {self.faces} faces"
+            tqdm.write(f"{at}: validation nats/face {said}")
+        self.log("validation", nats)
+
+    def log(self, group: str, values: dict[str, float]) -> None:
+        """To TensorBoard, from the process that writes."""
+        if self.writer:
+            for name, value in values.items():
+                self.writer.add_scalar(f"{group}/{name}", value, self.step)
+            self.writer.flush()
+
+    def draw(self) -> None:
+        """What the checkpoint makes of a few captions of the validation sets, as a file and in TensorBoard."""
+        model = MeshGPT.from_pretrained(self.out / "checkpoint", str(self.accelerator.device))
+        sheet = draw_samples(model, pick_captions(list(self.validation.values())))
+        (self.out / "samples").mkdir(exist_ok=True)
+        sheet.save(self.out / "samples" / f"{self.step:06}.png", optimize=True)
+        if self.writer:
+            self.writer.add_image("samples", np.asarray(sheet.convert("RGB")), self.step, dataformats="HWC")
+
+    def facts(self, nats: dict[str, float]) -> dict[str, Any]:
+        """What config.json says of the model beside its sizes."""
+        return {
+            "name": self.config.name or self.out.resolve().name,
+            **self.known,
+            "sampling": asdict(Sampling(**self.config.sampling)),
+            "training": {
+                **asdict(self.config),
+                "meshes": len(self.data),
+                "faces_seen": self.faces,
+                "minutes_taken": round(self.elapsed / 60, 1),
+                "processes": self.accelerator.num_processes,
+                "validation_nats_a_face": {folder: round(value, 4) for folder, value in nats.items()},
+                "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
+            },
+        }
 
 
-def begin_from(model: MeshTransformer, folder: Path) -> None:
-    """Take the weights of a transformer's checkpoint; what it lacks keeps its first values.
+# ---- what a run is made of
 
-    Raises MeshGPTError (bad_checkpoint) if it has weights that the model has no place for, or has in another size.
+
+def make_model(config: TrainingConfig) -> MeshTransformer:
+    """The transformer to train, with the settings and weights of the one in `init` where there is one and `transformer` does not differ.
+
+    What the weights lack, such as tokens for properties, keeps its first values.
+    Raises MeshGPTError (bad_checkpoint) if there are weights that the transformer has no place for, or has in another size.
     """
-    weights = read_weights(folder, read_facts(folder)["shards"])
-    own = model.state_dict()
+    tokenizer = read_tokenizer(Path(config.autoencoder) if config.autoencoder else None)
+    if not config.init:
+        return MeshTransformer(tokenizer, **config.transformer)
+    folder = Path(config.init)
+    facts = read_facts(folder, ("config", "tokenizer"))
+    model = MeshTransformer(tokenizer, **facts["config"] | config.transformer)
+    weights, own = read_weights(folder, facts["shards"]), model.state_dict()
     if wrong := [name for name, value in weights.items() if name not in own or own[name].shape != value.shape]:
-        problem, hint = f"{folder} has {wrong[0]}, which does not fit", "make the transformer with the settings in its config.json"
+        problem = f"{folder} has {wrong[0]}, which does not fit the transformer that is to begin from it"
+        hint = "leave such sizes out of `transformer`, and name the autoencoder whose codes it was trained on"
         raise MeshGPTError(problem, hint=hint, code="bad_checkpoint")
     model.load_state_dict(own | weights)
+    return model
 
 
-def check_codes(data: CodeSet, tokenizer: Tokenizer) -> None:
-    """Raises MeshGPTError (bad_data) if the codes cannot be the tokenizer's."""
+def check_data(data: CodeSet, model: MeshTransformer) -> None:
+    """Raises MeshGPTError (bad_data) if the codes cannot be the tokenizer's, or no mesh is short enough."""
+    tokenizer = model.tokenizer
     if data.codes.shape[1] != tokenizer.codes_per_face or data.codes.max() >= tokenizer.codebook_size:
         raise MeshGPTError(
             f"the data has {data.codes.shape[1]} codes a face up to {data.codes.max()}, the tokenizer {tokenizer.codes_per_face} "
@@ -178,6 +303,14 @@ def check_codes(data: CodeSet, tokenizer: Tokenizer) -> None:
             hint="make the data with the same autoencoder that the configuration names",
             code="bad_data",
         )
+    if not data.weights.any():
+        problem = f"none of the {len(data)} meshes has at most {model.max_faces} faces, or weighs anything"
+        raise MeshGPTError(problem, hint="simplify the meshes, or use a larger transformer.max_seq_len", code="bad_data")
+
+
+def faces_of(batch: Batch) -> int:
+    """Faces that are no padding."""
+    return int((batch.codes[..., 0] >= 0).sum())
 
 
 def make_optimizers(model: MeshTransformer, config: TrainingConfig) -> list[torch.optim.Optimizer]:
@@ -191,44 +324,6 @@ def make_optimizers(model: MeshTransformer, config: TrainingConfig) -> list[torc
         ),
         torch.optim.AdamW(others, lr=config.learning_rate, betas=(0.9, 0.97), weight_decay=config.weight_decay, fused=True),
     ]
-
-
-def face_nats(model: torch.nn.Module, batch: Batch, accelerator: Accelerator) -> Tensor:
-    """Mean nats a face over a batch."""
-    device, config = accelerator.device, accelerator.unwrap_model(model).config
-    codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
-    with accelerator.autocast():
-        properties = torch.from_numpy(batch.properties) if config.condition_on_properties else None
-        nats: Tensor = model(codes=codes, texts=batch.captions, properties=properties, given=given, cond_drop_prob=0.0)
-    return nats
-
-
-@torch.no_grad()
-def validation_nats(model: MeshTransformer, average: dict[str, Tensor], validation: CodeSet, accelerator: Accelerator) -> float:
-    """Nats a face of the averaged weights on held-out meshes, with their text and nothing given. The model keeps its own weights."""
-    feed = itertools.islice(batches(validation, faces=1000, seed=0), 8)
-    with averaged(model, average):
-        results = [(face_nats(model, batch, accelerator).item(), int((batch.codes[..., 0] >= 0).sum())) for batch in feed]
-    return sum(nats * faces for nats, faces in results) / sum(faces for _, faces in results)
-
-
-def facts(config: TrainingConfig, data: CodeSet, faces: int, elapsed: float, held_out: dict[str, float]) -> dict[str, Any]:
-    """What config.json says of the model beside its sizes."""
-    names = {name for label in set(data.labels) & set(FAMILIES) for seed in range(40) for name in generate(label, seed).names}
-    return {
-        "name": "default",
-        "domain": sorted(set(data.labels)),
-        "sampling": asdict(Sampling(**config.sampling)),
-        "nouns": sorted({name.split()[-1] for name in names | set(data.labels)}),
-        "training": {
-            **asdict(config),
-            "meshes": len(data),
-            "faces_seen": faces,
-            "minutes_taken": round(elapsed / 60, 1),
-            "validation_nats_a_face": {folder: round(nats, 4) for folder, nats in held_out.items()},
-            "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip(),
-        },
-    }
 
 
 def read_config(path: Path, overrides: Sequence[str]) -> TrainingConfig:

@@ -1,0 +1,61 @@
+"""A picture of what a model makes now: the first sample for each of a few prompts, whatever its flaws, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from textwrap import fill
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from core.decoding import Row, Sampling, decode
+from core.mesh import Mesh
+from core.pipeline import MeshGPT
+from core.tokenizer import Tokenizer
+from training.data.dataset import CodeSet
+from training.procedural.gallery import CELL, COLOURS, LABEL, PAPER, picture
+
+COLUMNS = 4
+MOST_FACES = 400  # a model that does not end anything yet should not take minutes
+
+
+def pick_captions(sets: Sequence[CodeSet], count: int = 8) -> list[str]:
+    """The same captions every time: as many from each set, of meshes spread evenly over it; "" for one without any."""
+    each = max(1, count // max(1, len(sets)))
+    places = [(data, place) for data in sets for place in np.linspace(0, len(data), each, endpoint=False).astype(int).tolist()]
+    return [(data.captions[place] or [""])[0] for data, place in places]
+
+
+def draw_samples(model: MeshGPT, captions: Sequence[str]) -> Image.Image:
+    """A sheet of one mesh for each caption, labelled with it, its number of faces, and "no end" where the model did not end it."""
+    sampling = Sampling(**model.facts["sampling"])
+    conditioned = model.config.condition_on_text
+    if not conditioned:
+        sampling = replace(sampling, guidance_scale=1.0)
+    said = [*captions, *[""] * len(captions)] if sampling.guidance_scale != 1 else list(captions)
+    with torch.inference_mode():
+        text = model.text_conditioner(said) if conditioned else None
+    rows = [Row(model.tokenizer.grammar(None), np.random.default_rng(place), []) for place in range(len(captions))]
+    decode(model.stepper, text, rows, sampling, max_faces=min(MOST_FACES, model.stepper.max_faces))
+    labels = [f"{caption} ({len(row.faces)}{'' if row.ended else ', no end'})" for caption, row in zip(captions, rows, strict=True)]
+    return contact_sheet([mesh_of_codes(row.faces, model.tokenizer) for row in rows], labels)
+
+
+def mesh_of_codes(faces: list[list[int]], tokenizer: Tokenizer) -> Mesh:
+    """The mesh of faces of codes [faces, codes a face]."""
+    return Mesh.from_face_coordinates(tokenizer.decode(np.array(faces, np.int64).reshape(-1, tokenizer.codes_per_face)))
+
+
+def contact_sheet(meshes: Sequence[Mesh], labels: Sequence[str], columns: int = COLUMNS) -> Image.Image:
+    """The meshes in reading order, each over its label; a cell stays empty where a mesh has no faces."""
+    rows = -(-len(meshes) // columns)
+    sheet = Image.new("RGB", (columns * CELL, rows * (CELL + LABEL)), PAPER)
+    words = ImageDraw.Draw(sheet)
+    for place, (mesh, label) in enumerate(zip(meshes, labels, strict=True)):
+        x, y = place % columns * CELL, place // columns * (CELL + LABEL)
+        if len(mesh.faces):
+            sheet.paste(Image.fromarray(picture(mesh, CELL)), (x, y))
+        words.text((x + 6, y + CELL), fill(label, CELL // 6), fill=(60, 60, 60))
+    return sheet.quantize(COLOURS)
