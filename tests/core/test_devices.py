@@ -1,0 +1,181 @@
+"""What happens where there is no graphics card, or none that works: torch is made to say what it says on such machines."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from core import devices
+from core.devices import choose, failure, or_on_cpu
+from core.errors import MeshGPTError
+
+OLD_DRIVER = (
+    "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver. (Triggered"
+    " internally at CUDAFunctions.cpp:109.)"
+)
+
+
+@dataclass
+class Machine:
+    """A machine as torch sees it. cards: how many. capability: of them. built: architectures that torch was built for."""
+
+    cards: int = 1
+    capability: tuple[int, int] = (8, 9)
+    built: tuple[str, ...] = ("sm_75", "sm_80", "sm_86", "sm_90", "compute_90")
+    complaint: str = ""
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    seen = Machine()
+
+    def is_available() -> bool:
+        if seen.complaint:
+            warnings.warn(seen.complaint, UserWarning, stacklevel=1)
+        return seen.cards > 0
+
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", is_available)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: seen.cards)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda card: seen.capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda card: "GeForce X")
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: list(seen.built))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (300 * 2**20, 8000 * 2**20))
+    monkeypatch.setattr(devices, "out_of_order", lambda device: None)
+    return seen
+
+
+def a_failing(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_a_card_that_works_is_taken(machine: Machine, name: str) -> None:
+    assert choose(name) == devices.Choice("cuda" if name == "auto" else name)
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "fits"),
+    [
+        ((9, 0), ("sm_80", "sm_90"), True),
+        ((8, 9), ("sm_80", "sm_86"), True),  # machine code runs on younger cards of its generation
+        ((8, 0), ("sm_86", "sm_90"), False),
+        ((12, 0), ("sm_80", "sm_90"), False),
+        ((12, 0), ("sm_80", "compute_90"), True),
+        ((6, 1), ("sm_75", "sm_80", "sm_120", "compute_120"), False),
+        ((12, 1), ("sm_75", "sm_120"), True),
+    ],
+)
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_card_that_torch_has_no_code_for_gives_the_cpu_and_says_why(
+    machine: Machine, name: str, capability: tuple[int, int], built: tuple[str, ...], fits: bool
+) -> None:
+    machine.capability, machine.built = capability, built
+    choice = choose(name)
+    assert choice.device == ("cuda" if fits else "cpu")
+    note = f"GeForce X has compute capability {capability[0]}.{capability[1]}"
+    assert choice.note == "" if fits else choice.note.startswith(note)
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda"])
+def test_a_driver_that_does_not_fit_gives_the_cpu_and_says_why(machine: Machine, name: str) -> None:
+    machine.cards, machine.complaint = 0, OLD_DRIVER
+    choice = choose(name)
+    assert choice.device == "cpu"
+    assert "The NVIDIA driver on your system is too old (found version 11040)" in choice.note
+    assert choice.note.endswith("the CPU is used instead")
+
+
+def test_without_a_card_auto_is_the_cpu_and_nothing_is_said(machine: Machine) -> None:
+    machine.cards = 0
+    assert choose("auto") == devices.Choice("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "tpu", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_what_is(machine: Machine, name: str) -> None:
+    machine.cards = 0
+    with pytest.raises(MeshGPTError, match=f"there is no device '{name}' here; use auto or cpu") as caught:
+        choose(name)
+    assert caught.value.code == "bad_device"
+
+
+def test_a_card_beyond_the_last_is_refused(machine: Machine) -> None:
+    machine.cards = 2
+    with pytest.raises(MeshGPTError, match="use auto or cuda:0 or cuda:1 or cpu"):
+        choose("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), "memory is full, 300 of its 8000 MB are free"),
+        (RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be"), "memory is full, 300 of its 8000 MB are free"),
+        (
+            RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be"),
+            r"\(CUDA error: unspecified launch failure\)",
+        ),
+        (RuntimeError("CUDA driver error: device not ready"), "stopped working"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "stopped working"),
+        (RuntimeError("The NVIDIA driver on your system is too old (found version 11040)."), "stopped working"),
+        (torch.AcceleratorError("the device is gone"), "stopped working"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_errors_of_the_card_are_told_in_a_sentence(machine: Machine, error: BaseException, words: str) -> None:
+    said = failure(error)
+    assert said is not None
+    assert re.search(words, said)
+    assert "\n" not in said
+
+
+@pytest.mark.parametrize("error", [RuntimeError("mat1 and mat2 shapes cannot be multiplied"), ValueError("CUDA error"), KeyError("cuda")])
+def test_other_errors_are_not_the_cards(error: BaseException) -> None:
+    assert failure(error) is None
+
+
+def test_a_card_that_does_not_even_say_how_full_it_is_is_told_of_too(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", a_failing(RuntimeError("CUDA error: unknown error")))
+    assert failure(torch.OutOfMemoryError("CUDA out of memory")) == "the graphics card's memory is full"
+
+
+def test_the_first_piece_of_work_shows_that_a_card_is_out_of_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "ones", a_failing(RuntimeError("CUDA error: no kernel image is available for execution on the device\n")))
+    assert devices.out_of_order("cuda") == (
+        "the graphics card stopped working (CUDA error: no kernel image is available for execution on the device)"
+    )
+
+
+def test_work_that_a_card_fails_is_done_anew_on_the_cpu(machine: Machine) -> None:
+    tried: list[str] = []
+    notes: list[str] = []
+
+    def work() -> str:
+        tried.append("cpu" if notes else "cuda")
+        if not notes:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return "a mesh"
+
+    assert or_on_cpu(work, notes.append) == "a mesh"
+    assert tried == ["cuda", "cpu"]
+    assert notes == ["the graphics card's memory is full, 300 of its 8000 MB are free; the CPU is used instead"]
+
+
+def test_work_that_fails_for_another_reason_is_not_done_twice() -> None:
+    tried: list[None] = []
+
+    def work() -> None:
+        tried.append(None)
+        raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        or_on_cpu(work, lambda note: None)
+    assert len(tried) == 1
