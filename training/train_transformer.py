@@ -104,10 +104,11 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     """
     run = Run(config, out)
     feed = run.feed()
-    started, saved = clock() - run.elapsed, run.elapsed
-    bar = tqdm(total=round(config.minutes * 60), initial=round(saved), unit="s", disable=None if run.is_main else True)
     if not run.step:
         run.report(run.validate())
+    started, saved = clock() - run.elapsed, run.elapsed
+    hidden = None if run.is_main else True  # None: where nobody watches; there the lines of `report` say how far it is
+    bar = tqdm(total=round(config.minutes * 60), initial=round(saved), unit="s", disable=hidden)
     while run.elapsed < config.minutes * 60:
         batches = list(itertools.islice(feed, config.accumulate))
         # one clock for all processes, so that they stop together
@@ -157,7 +158,7 @@ class Run:
         options: dict[str, Any] = {"faces": c.batch_faces, "seed": c.seed, "text_dropout": c.text_dropout, "given_share": c.given_share}
         augmentation = None if c.augmentation is None else Augmentation(**c.augmentation)
         batches = Feed(self.data, start=self.step * c.accumulate, **self.place(), **options, augmentation=augmentation)
-        return iter(DataLoader(batches, batch_size=None, num_workers=c.workers, collate_fn=lambda batch: batch))
+        return iter(DataLoader(batches, batch_size=None, num_workers=c.workers))
 
     def place(self) -> dict[str, int]:
         """Which of how many processes this is."""
