@@ -1,0 +1,479 @@
+"""Generation on a GPU: a whole face is one function over tensors that never move, recorded once as a CUDA graph and replayed.
+
+It stands where core.decoding.decode stands, over the same engine, and draws the same codes for the same random numbers. A step on a GPU
+costs little but its launch, and asking the host after every code costs more than the code. So a face, from its first code to the plan of
+the next one, asks the host nothing: the grammar is tensors, the random numbers are on the device beforehand, positions are numbers in
+tensors. The host reads a face while the device is at the next one. A row that has ended goes on computing, and nobody reads it.
+
+Memory of what has been is set aside in full, and graphs read the beginning of it: one graph for meshes of up to 64 faces, one for 128, and
+so on. With a window the memory is a ring.
+
+Letters: r rows, s branches (2 with guidance), b = s r, h heads, w width of a head, d width, g positions in sequence, t text tokens,
+v corners of a face, k codes of a corner, n faces, c vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
+from core.conditioning import Text, guide
+from core.decoding import LOWEST, OnFace, Row, Sampling
+from core.engine import Engine, Run
+from core.engine_layers import Int8Matrix, Layer, Matrix, TextMemory
+from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.mesh import IntArray
+
+CLOSED = -1e30  # what is added to the logits of places that nothing is remembered at
+SPARE = 8  # numbers behind each key and query, of which the first adds CLOSED or nothing; eight keep rows aligned
+SHORTEST = 64  # faces of the shortest graph; each further one has twice as many
+TEXT_ROOM = 16  # text tokens come in multiples of this many
+AHEAD = 2  # faces that the device may be ahead of the host
+ROOMS = 4  # sizes of request that are kept ready
+
+
+class Captured:
+    """Decodes over an engine of fp32 weights, on a GPU by graphs. precision: of matrices and residuals, "fp32" or "bf16".
+
+    On a CPU the same function runs as it is, for tests. Raises ValueError for an engine of int8 weights.
+    """
+
+    def __init__(self, engine: Engine, precision: str = "fp32") -> None:
+        self.engine = engine
+        self.weights = Weights(engine, {"fp32": torch.float32, "bf16": torch.bfloat16}[precision])
+        self.rooms: dict[Size, Room] = {}
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        text: Text | None,
+        rows: list[Row],
+        sampling: Sampling,
+        *,
+        given: IntArray | None = None,
+        max_faces: int,
+        on_face: OnFace | None = None,
+        should_stop: Callable[[], bool] | None = None,
+    ) -> bool:
+        """As core.decoding.decode, of which the engine is the first argument.
+
+        The rows' grammars are read and stay as they are. Raises ValueError as that does, and for grammars that are not those of the
+        tokenizers (`knows`).
+        """
+        if not knows(rows):
+            raise ValueError("a row has a grammar that is not known as tensors; use core.decoding.decode")
+        branches = 2 if sampling.guidance_scale != 1 else 1
+        said = 1 if text is None else len(text.tokens)
+        if said not in (branches, branches * len(rows)):
+            raise ValueError(
+                f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches} or {branches * len(rows)}"
+            )
+        room = self.room(rows, text, sampling, max_faces + (0 if given is None else len(given)))
+        room.load(text, rows, sampling, given, max_faces)
+        launched, live = 0, list(range(len(rows)))
+        for face in range(max_faces):
+            while launched < min(face + AHEAD, max_faces):
+                room.launch()
+                launched += 1
+            codes, whole, ended = room.face(face)
+            for place in live:
+                rows[place].ended = bool(ended[place])
+                if whole[place]:
+                    rows[place].faces.append(codes[place].tolist())
+                    if on_face:
+                        on_face(place)
+            if should_stop and should_stop():
+                return False
+            live = [place for place in live if whole[place]]
+            if not live:
+                break
+        return True
+
+    def room(self, rows: list[Row], text: Text | None, sampling: Sampling, faces: int) -> Room:
+        """One that is large enough, made if there is none."""
+        tokens = 0 if text is None else text.tokens.shape[1]
+        size = Size(
+            rows=1 << (len(rows) - 1).bit_length(),
+            branches=2 if sampling.guidance_scale != 1 else 1,
+            faces=-(-(faces + 1) // SHORTEST) * SHORTEST,
+            tokens=-(-tokens // TEXT_ROOM) * TEXT_ROOM,
+            coordinates=isinstance(rows[0].grammar, CoordinateGrammar),
+            greedy=sampling.temperature == 0,
+            right_angles=sampling.remove_parallel_component,
+        )
+        if size not in self.rooms and len(self.rooms) == ROOMS:
+            self.leave(next(iter(self.rooms)))
+        self.rooms[size] = room = self.rooms.pop(size, None) or Room(self.weights, size)
+        return room
+
+    def leave(self, size: Size) -> None:
+        self.rooms[size].player.finish()
+        del self.rooms[size]
+
+    def release(self) -> None:
+        """Give back all memory but the weights'. The next request sets it aside anew."""
+        for size in list(self.rooms):
+            self.leave(size)
+        for layer in self.engine.coarse + self.engine.fine:
+            layer.memory = type(layer.memory)(layer.heads, layer.width, self.engine.device)
+        if self.engine.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def knows(rows: Sequence[Row]) -> bool:
+    """Whether all rows have the same of the two grammars that are known as tensors."""
+    kinds = {type(row.grammar) for row in rows}
+    return kinds in ({CodeGrammar}, {CoordinateGrammar})
+
+
+def shortest(faces: int) -> int:
+    """The least number of faces that has a graph and is not below `faces`."""
+    return max(SHORTEST, 1 << (faces - 1).bit_length())
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a room is made for. greedy: whether the likeliest code is taken. right_angles: Sampling.remove_parallel_component."""
+
+    rows: int
+    branches: int
+    faces: int
+    tokens: int
+    coordinates: bool
+    greedy: bool
+    right_angles: bool
+
+
+# ---- weights
+
+
+class Block:
+    """A layer's matrices [in, out], the engine's own where they can stay as they are."""
+
+    def __init__(self, layer: Layer, dtype: torch.dtype) -> None:
+        self.heads, self.width, self.norm = layer.heads, layer.width, layer.norm
+        self.query, self.qkv, self.out = (plain(matrix).to(dtype) for matrix in (layer.query, layer.qkv, layer.out))
+        self.up, self.down = ((plain(matrix) * 2**0.5).to(dtype) for matrix in (layer.up, layer.down))  # GELU is one operation here
+        self.reads_text = layer.reads_text
+        if layer.reads_text:
+            self.text_query, self.text_out = plain(layer.text_query).to(dtype), plain(layer.text_out).to(dtype)
+
+
+class Weights:
+    """An engine's weights as a face reads them. dtype: of the matrices."""
+
+    def __init__(self, engine: Engine, dtype: torch.dtype) -> None:
+        self.engine, self.dtype = engine, dtype
+        self.coarse = [Block(layer, dtype) for layer in engine.coarse]
+        self.fine = [Block(layer, dtype) for layer in engine.fine]
+        self.last_vertex, self.plan = plain(engine.last_vertex).to(dtype), plain(engine.plan).to(dtype)
+        self.face_projection = plain(engine.face_projection).to(dtype)
+        self.heads = [plain(head).to(dtype) for head in engine.heads]
+
+
+def plain(matrix: Matrix) -> Tensor:
+    """Raises ValueError if it is in int8."""
+    if isinstance(matrix, Int8Matrix):
+        raise ValueError('the engine has int8 weights; make it with precision="fp32" for a GPU')
+    return matrix.weight
+
+
+# ---- memory
+
+
+class Memories:
+    """What one stack remembers, and where a query meets it.
+
+    blocks: its layers. length: positions that can be attended to. layers: of each [b h, g, 2, w + SPARE], keys and values side by side. A
+    query has a one where a key has CLOSED or, once something is remembered there, zero: so no mask is needed.
+    """
+
+    def __init__(self, blocks: list[Block], batch: int, length: int, turns: Tensor) -> None:
+        self.blocks, self.length, self.turns = blocks, length, turns
+        self.heads, self.width = blocks[0].heads, blocks[0].width
+        shape = batch * self.heads, length, 2, self.width + SPARE
+        self.layers = [torch.zeros(shape, device=turns.device) for _ in blocks]
+        self.turned = torch.zeros(batch * self.heads, 3, self.width + SPARE, device=turns.device)  # query, key and value of this position
+        self.turned[:, 0, self.width] = 1
+        pairs = self.turned[..., : self.width].unflatten(-1, (-1, 2))
+        self.turned_pairs = torch.view_as_complex(pairs)
+        self.position = torch.zeros(1, dtype=torch.long, device=turns.device)
+        self.turn, self.slot = self.turns[:1], self.position  # of the present position
+
+    def load(self, layers: list[Layer], source: Tensor, count: int) -> None:
+        """Take over what the engine remembers of `count` positions, in row i that of its row source[i]."""
+        heads = (source[:, None] * self.heads + torch.arange(self.heads, device=source.device)).flatten()
+        kept = torch.arange(max(0, count - self.length), count, device=source.device)
+        for memory, layer in zip(self.layers, layers, strict=True):
+            memory[:, :, 0, self.width] = CLOSED
+            places = kept % self.length
+            memory[:, places, 0, self.width] = 0
+            memory[:, places, 0, : self.width] = layer.memory.keys[heads][:, :, kept].transpose(1, 2)
+            memory[:, places, 1, : self.width] = layer.memory.values[heads][:, kept]
+        self.position.fill_(count)
+
+    def advance(self) -> None:
+        """Go to the next position, whose key and value the next `attend` remembers."""
+        self.turn = self.turns.index_select(0, self.position)
+        self.slot = self.position.remainder(self.length)
+        self.position.add_(1)
+
+    def attend(self, layer: int, x: Tensor, length: int, remember: bool) -> None:
+        """Add to x [b, d] what its attention to the first `length` places finds; before that, remember it, or only ask."""
+        block, memory = self.blocks[layer], self.layers[layer]
+        h, parts = torch.layer_norm(x, block.norm), 3 if remember else 1
+        pairs = torch.mm(h, block.qkv if remember else block.query).float().view(-1, parts, self.width // 2, 2)
+        torch.mul(torch.view_as_complex(pairs), self.turn[:, :parts], out=self.turned_pairs[:, :parts])
+        if remember:
+            memory.index_copy_(1, self.slot, self.turned[:, None, 1:])
+        near = memory[:, :length]
+        logits = torch.bmm(self.turned[:, :1], near[:, :, 0].transpose(1, 2))
+        h = torch.bmm(logits.softmax(-1), near[:, :, 1, : self.width])
+        x.addmm_(h.view(len(x), -1).to(x.dtype), block.out)
+
+
+class Texts:
+    """What one coarse layer keeps of the texts of b rows, in room for t tokens."""
+
+    def __init__(self, block: Block, batch: int, tokens: int, device: torch.device) -> None:
+        self.block = block
+        self.keys = torch.zeros(batch * block.heads, block.width, tokens, device=device)
+        self.values = torch.zeros(batch * block.heads, tokens, block.width, device=device)
+        self.bias = torch.zeros(batch * block.heads, 1, tokens, device=device)
+
+    def load(self, text: TextMemory, source: Tensor) -> None:
+        """Row i is to read what is said to row source[i]."""
+        heads = (source[:, None] * self.block.heads + torch.arange(self.block.heads, device=source.device)).flatten()
+        tokens = text.bias.shape[2]
+        self.bias.fill_(CLOSED)
+        self.bias[..., :tokens] = text.bias[heads].clamp_min(CLOSED)
+        self.keys[..., :tokens], self.values[:, :tokens] = text.keys[heads], text.values[heads]
+
+    def attend(self, x: Tensor) -> None:
+        block = self.block
+        h = torch.mm(torch.layer_norm(x, block.norm), block.text_query).float().view(-1, 1, block.width)
+        h = torch.bmm(torch.baddbmm(self.bias, h, self.keys).softmax(-1), self.values)
+        x.addmm_(h.view(len(x), -1).to(x.dtype), block.text_out)
+
+
+def feed(x: Tensor, block: Block) -> None:
+    x.addmm_(torch.nn.functional.gelu(torch.mm(torch.layer_norm(x, block.norm), block.up)), block.down)
+
+
+# ---- a face
+
+
+class Room:
+    """All tensors that one size of request needs, and the face over them. They stay where they are from request to request."""
+
+    def __init__(self, weights: Weights, size: Size) -> None:
+        engine = weights.engine
+        device, self.v, self.k = engine.device, engine.vertices_per_face, engine.codes_per_vertex
+        self.engine, self.weights, self.size = engine, weights, size
+        batch, faces = size.rows * size.branches, size.faces
+        engine.coarse_turns.reach(faces + 1)
+        engine.fine_turns.reach(faces * self.v)
+        near = faces if engine.window is None else min(faces, engine.window)
+        self.coarse = Memories(weights.coarse, batch, near, engine.coarse_turns.table)
+        self.fine = Memories(weights.fine, batch, near * self.v, engine.fine_turns.table)
+        self.texts = [Texts(block, batch, size.tokens, device) for block in weights.coarse] if size.tokens else []
+        tokenizer = engine.codebook_size, self.v, device
+        self.grammar = (
+            BatchCoordinateGrammar(size.rows, faces, *tokenizer)
+            if size.coordinates
+            else BatchGrammar(size.rows, faces, engine.codebook_size, self.k, self.v, device)
+        )
+        width = engine.start_vertex.shape[-1]
+        self.base = torch.zeros(self.v * self.k, size.branches, size.rows, width, device=device)  # what each code starts from
+        self.corner = torch.zeros(size.rows, width, device=device)  # the corner before
+        self.chances = torch.zeros(faces, self.v * self.k, size.rows, dtype=torch.float64, device=device)
+        self.made = torch.zeros(1, dtype=torch.long, device=device)  # new faces
+        self.alive = torch.zeros(size.rows, dtype=torch.bool, device=device)
+        self.ended = torch.zeros_like(self.alive)
+        self.inverse_temperature, self.min_p, self.guidance_scale = torch.zeros(3, device=device).unbind()
+        self.lowest = torch.tensor(LOWEST, device=device)
+        self.output = torch.zeros(size.rows, self.v * self.k + 2, dtype=torch.long, device=device)  # codes, whole, ended
+        self.player = Player(self.step, self.output)
+
+    def load(self, text: Text | None, rows: list[Row], sampling: Sampling, given: IntArray | None, max_faces: int) -> None:
+        """Stand before the first new face: the engine takes in text and given faces, once for what all rows share, and it is copied."""
+        self.player.wait()
+        engine, size, codes = self.engine, self.size, self.v * self.k
+        said = 1 if text is None else len(text.tokens)
+        count = 0 if given is None else len(given)
+        prefix = None if given is None else torch.from_numpy(given).to(engine.device).expand(said, -1, -1)
+        run = engine.begin(text, prefix, count)
+        each = said // size.branches if said >= size.branches else 1
+        source = [branch * each + min(row, each - 1) for branch in range(size.branches) for row in range(size.rows)]
+        self.take_over(run, torch.tensor(source, device=engine.device))
+        self.grammar.load([row.grammar for row in rows])
+        chances = np.zeros((size.rows, max_faces, codes))
+        chances[: len(rows)] = [row.random.random((max_faces, codes)) for row in rows]
+        self.chances[:max_faces] = torch.from_numpy(chances.transpose(1, 2, 0)).to(engine.device)
+        self.made.zero_()
+        self.alive.fill_(True)
+        self.ended.fill_(False)
+        self.inverse_temperature.fill_(0 if size.greedy else 1 / sampling.temperature)
+        self.min_p.fill_(sampling.min_p)
+        self.guidance_scale.fill_(sampling.guidance_scale)
+        self.faces = count
+        self.player.begin()
+
+    def take_over(self, run: Run, source: Tensor) -> None:
+        """Row i becomes what row source[i] of the engine's run is."""
+        self.coarse.load(self.engine.coarse, source, run.faces)
+        self.fine.load(self.engine.fine, source, run.vertices)
+        for texts, kept in zip(self.texts, run.text, strict=False):
+            if kept is not None:
+                texts.load(kept, source)
+        self.base.copy_(torch.stack(run.base)[:, source].view(self.base.shape))
+        self.corner.copy_(run.corners[-1][source[: self.size.rows]])
+
+    def launch(self) -> None:
+        """Have the device make a face."""
+        self.faces += 1
+        self.player.launch(min(shortest(self.faces + 1), self.size.faces))
+
+    def face(self, number: int) -> tuple[IntArray, IntArray, IntArray]:
+        """Of face `number` that was launched since `load`: codes [r, v k], and which rows have it, and which have ended."""
+        output = self.player.output(number)
+        codes = output[:, :-2]
+        return np.where(codes == self.grammar.absent, ABSENT, codes), output[:, -2], output[:, -1]
+
+    # ---- on the device alone
+
+    def step(self, faces: int) -> None:
+        """A face of all rows, and the plan for the next. faces: at least how many there are with it, and the start."""
+        chances = self.chances.index_select(0, self.made)[0]
+        corner, corners, symbols = self.corner, [], []
+        for vertex in range(self.v):
+            self.fine.advance()
+            known = torch.mm(corner.to(self.weights.dtype), self.weights.last_vertex).float()
+            parts = []
+            for level in range(self.k):
+                at = vertex * self.k + level
+                logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
+                drawn = self.draw(logits, self.grammar.allowed(vertex, level, faces), chances[at])
+                if at == 0:
+                    end = drawn == self.grammar.end
+                    self.ended.logical_or_(end & self.alive)
+                    self.alive.logical_and_(~end)
+                self.grammar.push(vertex, level, drawn)
+                symbols.append(drawn)
+                parts.append(self.engine.table[level].index_select(0, drawn))
+                known = known + parts[-1]
+            corner = torch.stack(parts).sum(0)
+            corners.append(corner)
+        self.plan(torch.cat(corners, 1), min(faces, self.coarse.length))
+        self.corner.copy_(corner)
+        self.made.add_(1)
+        torch.stack([*symbols, self.alive.long(), self.ended.long()], 1, out=self.output)
+
+    def logits(self, x: Tensor, level: int, length: int) -> Tensor:
+        """[r, c] of a code of this level from x [s, r, d], the branches joined."""
+        branches, rows, d = x.shape
+        x = x.view(branches * rows, d).to(self.weights.dtype)
+        for layer, block in enumerate(self.fine.blocks):
+            self.fine.attend(layer, x, length, remember=level == 0)
+            feed(x, block)
+        logits = torch.mm(torch.layer_norm(x, (d,)), self.weights.heads[level]).float()
+        if branches == 1:
+            return logits
+        if self.size.right_angles:
+            return torch.lerp(logits[:rows], guide(logits, 2.0, remove_parallel_component=True), self.guidance_scale - 1)
+        return torch.lerp(logits[rows:], logits[:rows], self.guidance_scale)
+
+    def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> Tensor:
+        """[r] codes drawn as core.decoding.draw does. Rows in which nothing is allowed die."""
+        logits = torch.where(allowed, logits, self.lowest)
+        peak = logits.amax(1, keepdim=True)
+        self.alive.logical_and_(peak[:, 0] > LOWEST)
+        if self.size.greedy:
+            return logits.argmax(1)
+        weights = logits.sub_(peak).mul_(self.inverse_temperature).exp_()
+        weights.mul_(weights >= self.min_p)
+        total = weights.cumsum(1)
+        return (total <= (chances * total[:, -1])[:, None]).sum(1)
+
+    def plan(self, corners: Tensor, length: int) -> None:
+        """The plan for the next face, after one of these corners [r, v d]."""
+        self.coarse.advance()
+        x = torch.mm(corners.to(self.weights.dtype), self.weights.face_projection) + self.engine.given[0]
+        x = x.to(self.weights.dtype).repeat(self.size.branches, 1)
+        for layer, block in enumerate(self.coarse.blocks):
+            self.coarse.attend(layer, x, length, remember=True)
+            if self.texts:
+                self.texts[layer].attend(x)
+            feed(x, block)
+        plan = torch.mm(torch.layer_norm(x, x.shape[1:]), self.weights.plan).float()
+        torch.add(self.engine.places[:, None], plan.view(self.base.shape[1:]), out=self.base)
+
+
+# ---- graphs
+
+
+class Player:
+    """Runs a step on the device, there from a graph, and brings what it leaves in `output` to the host, a few faces behind.
+
+    step(faces) is run as it is the first time that it is asked for so many faces, which also warms up what it needs, then recorded.
+    """
+
+    def __init__(self, step: Callable[[int], None], output: Tensor) -> None:
+        self.step, self.source = step, output
+        self.cuda = output.is_cuda
+        self.launched = 0
+        self.landing = [torch.zeros_like(output, device="cpu", pin_memory=self.cuda) for _ in range(AHEAD)]
+        if self.cuda:
+            self.stream = torch.cuda.Stream(output.device)
+            self.landed = [torch.cuda.Event() for _ in range(AHEAD)]
+            self.graphs: dict[int, torch.cuda.CUDAGraph] = {}
+            self.pool = torch.cuda.graph_pool_handle()
+
+    def wait(self) -> None:
+        """Nothing that follows begins before what was launched is done."""
+        if self.cuda:
+            torch.cuda.current_stream(self.source.device).wait_stream(self.stream)
+
+    def finish(self) -> None:
+        """Wait here until what was launched is done."""
+        if self.cuda:
+            self.stream.synchronize()
+
+    def begin(self) -> None:
+        """Nothing that is launched from now on begins before what was asked for until now."""
+        self.launched = 0
+        if self.cuda:
+            self.stream.wait_stream(torch.cuda.current_stream(self.source.device))
+
+    def launch(self, faces: int) -> None:
+        slot = self.launched % AHEAD
+        self.launched += 1
+        with self.on_stream():
+            if not self.cuda:
+                self.step(faces)
+            elif faces in self.graphs:
+                self.graphs[faces].replay()
+            else:
+                self.step(faces)
+                graph = torch.cuda.CUDAGraph()
+                with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
+                    self.step(faces)
+                self.graphs[faces] = graph
+            self.landing[slot].copy_(self.source, non_blocking=True)
+            if self.cuda:
+                self.landed[slot].record()
+
+    def on_stream(self) -> AbstractContextManager[object]:
+        return torch.cuda.stream(self.stream) if self.cuda else nullcontext()
+
+    def output(self, number: int) -> IntArray:
+        """What launch `number` left, once it is there; one of the last AHEAD."""
+        if self.cuda:
+            self.landed[number % AHEAD].synchronize()
+        return self.landing[number % AHEAD].numpy().copy()
