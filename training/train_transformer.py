@@ -60,8 +60,8 @@ class TrainingConfig:
     (the rest) alike. precision: "fp32" or "bf16". ema: decay of the averaged weights, which are the ones kept.
     shard: share the weights out over the processes, as in training.processes.
     text_dropout, given_share: as in training.data.dataset.batches. workers: processes that make batches ahead. save_every: minutes.
-    transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults, or those of
-    the transformer from the ones that `init` has; without augmentation the meshes and captions are taken as they are.
+    transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults, the first
+    two from what `init` has, if there is one; without augmentation the meshes and captions are taken as they are.
     Raises MeshGPTError (bad_setting) for another precision.
     """
 
@@ -147,8 +147,8 @@ class Run:
         self.accelerator.wait_for_everyone()  # before one may save
         self.step, self.faces, self.elapsed = int(progress["step"]), int(progress["faces"]), float(progress["elapsed"])
         self.writer = SummaryWriter(str(out / "log"), purge_step=self.step) if self.is_main else None
-        before = read_facts(Path(config.init)) if config.init else {}
-        self.known = domain_and_nouns(self.data, config.enough, before)
+        self.before = read_facts(Path(config.init)) if config.init else {}
+        self.known = domain_and_nouns(self.data, config.enough, self.before)
 
     # ---- training
 
@@ -156,7 +156,8 @@ class Run:
         """This process's batches from where the run stands, without end."""
         c = self.config
         options: dict[str, Any] = {"faces": c.batch_faces, "seed": c.seed, "text_dropout": c.text_dropout, "given_share": c.given_share}
-        augmentation = None if c.augmentation is None else Augmentation(**c.augmentation)
+        fits = {"most_cut": self.model.max_faces // 2}  # cut into triangles, a mesh has up to twice the faces
+        augmentation = None if c.augmentation is None else Augmentation(**fits | c.augmentation)
         batches = Feed(self.data, start=self.step * c.accumulate, **self.place(), **options, augmentation=augmentation)
         return iter(DataLoader(batches, batch_size=None, num_workers=c.workers))
 
@@ -205,7 +206,7 @@ class Run:
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Nats a face of the averaged weights on each held-out set, with text and nothing given; the processes share its batches."""
+        """Nats a face of the averaged weights on each held-out set, whole meshes with their text; the processes share its batches."""
         found = {}
         each = -(-VALIDATION_BATCHES // self.accelerator.num_processes)
         with averaged(self.model, self.average):
@@ -233,7 +234,7 @@ class Run:
         said = ", ".join(f"{value:.3f} ({folder})" for folder, value in nats.items())
         if self.is_main:
             at = f"{self.elapsed / 60:.1f} of {self.config.minutes:g} min, step {self.step}, {self.faces} faces"
-            tqdm.write(f"{at}: validation nats/face {said}")
+            tqdm.write(f"{at}: validation nats/face {said or 'not measured'}")
         self.log("validation", nats)
 
     def log(self, group: str, values: dict[str, float]) -> None:
@@ -245,8 +246,10 @@ class Run:
 
     def draw(self) -> None:
         """What the checkpoint makes of a few captions of the validation sets, as a file and in TensorBoard."""
-        model = MeshGPT.from_pretrained(self.out / "checkpoint", str(self.accelerator.device))
-        sheet = draw_samples(model, pick_captions(list(self.validation.values())))
+        captions = pick_captions(list(self.validation.values()))
+        if not captions:
+            return
+        sheet = draw_samples(MeshGPT.from_pretrained(self.out / "checkpoint", str(self.accelerator.device)), captions)
         (self.out / "samples").mkdir(exist_ok=True)
         sheet.save(self.out / "samples" / f"{self.step:06}.png", optimize=True)
         if self.writer:
@@ -257,7 +260,8 @@ class Run:
         return {
             "name": self.config.name or self.out.resolve().name,
             **self.known,
-            "sampling": asdict(Sampling(**self.config.sampling)),
+            **{name: self.before[name] for name in ("candidates",) if name in self.before},
+            "sampling": asdict(Sampling(**self.before.get("sampling", {}) | self.config.sampling)),
             "training": {
                 **asdict(self.config),
                 "meshes": len(self.data),

@@ -19,6 +19,7 @@ from training.finetune import SETTINGS, finetune
 from training.train_transformer import read_config, train
 
 BOX = [[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [2, 6, 7, 3], [0, 4, 6, 2], [1, 3, 7, 5]]
+FACTS = {"name": "old", "domain": ["stool", "unheard of"], "nouns": ["pouf", "stool"], "sampling": {"min_p": 0.25}}
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def old_model(folder: Path, max_faces: int) -> Path:
     sizes = {"dim": 32, "attn_depth": 1, "attn_heads": 2, "attn_dim_head": 16, "fine_attn_depth": 1, "fine_attn_heads": 2}
     text = {"condition_on_text": True, "text_condition_model_kwargs": [{"width": 16, "layers": 1, "heads": 2}]}
     model = MeshTransformer(MeshDiscretizer(), **sizes, **text, fine_attn_dim_head=16, max_seq_len=max_faces * 12)
-    model.save_pretrained(folder / "old", facts={"name": "old", "domain": ["stool", "unheard of"], "nouns": ["pouf", "stool"]})
+    model.save_pretrained(folder / "old", facts=FACTS)
     return folder / "old"
 
 
@@ -49,6 +50,7 @@ def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tm
     assert model.info()["name"] == "monoliths"
     assert model.info()["domain"] == ["purple monolith", "stool", "unheard of"]
     assert {"monolith", "pouf"} <= set(model.facts["nouns"])
+    assert model.facts["sampling"]["min_p"] == 0.25
     assert model.config == MeshGPT.from_pretrained(old, "cpu").config
     assert len(model.generate("a purple monolith", max_faces=4)[0].faces) > 0
     times = model.facts["training"]["data"]
