@@ -17,6 +17,7 @@ from core.engine_weights import BlockWeights
 
 ROOM = 64  # memories grow by this many positions at a time
 TINY = 1e-12  # the least scale of a row of int8 weights
+WHOLE = 512  # rows of x from which on a pass is a whole one: no step has as many
 INT8_WIDTH = 32  # a row of int8 weights has a multiple of this many numbers
 
 
@@ -35,7 +36,11 @@ class Matrix:
 
 
 class Int8Matrix(Matrix):
-    """The same in a quarter of the bytes: whole numbers in -127..127 and a scale for each row out. Maps to bf16, whatever it is given."""
+    """The same in a quarter of the bytes: whole numbers in -127..127 and a scale for each row out. Maps to bf16, whatever it is given.
+
+    Steps, which read more than they calculate, take the kernel that reads the fewest bytes, and whole passes the one that calculates
+    fastest. The weights are the same: -127..127 are exact in bf16.
+    """
 
     def __init__(self, weight: Tensor) -> None:
         weight = weight.detach()
@@ -43,10 +48,12 @@ class Int8Matrix(Matrix):
         self.weight = (weight / self.scale.float()[:, None]).round().clamp(-127, 127).to(torch.int8).contiguous()
 
     def __call__(self, x: Tensor) -> Tensor:
+        if len(x) >= WHOLE:
+            return torch.mm(x.bfloat16(), self.weight.bfloat16().t()).mul_(self.scale)
         return torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale)
 
     def add(self, residual: Tensor, x: Tensor) -> Tensor:
-        return residual + torch._weight_int8pack_mm(x.bfloat16(), self.weight, self.scale)
+        return residual + self(x)
 
 
 def matrix(weight: Tensor, precision: str) -> Matrix:

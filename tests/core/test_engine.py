@@ -18,7 +18,7 @@ from core.decoding import Row, Sampling, Stepper, decode
 from core.discretizer import MeshDiscretizer
 from core.drafts import EdgeDrafter
 from core.engine import Engine
-from core.engine_layers import matrix
+from core.engine_layers import WHOLE, int8_pays, matrix
 from core.grammar import CodeGrammar
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
@@ -114,6 +114,15 @@ def test_its_logits_are_those_of_the_transformer_at_once_and_step_by_step(rows: 
     at_once = transformer.logits(codes, text, torch.full((rows,), given))[:, given:7]
     torch.testing.assert_close(found, at_once, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(found, logits_of(transformer, transformer, codes, text, given), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.skipif(not int8_pays(), reason="no int8 here")
+def test_int8_maps_many_rows_at_once_as_it_maps_few() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, x, residual = (torch.randn(shape, generator=generator) for shape in ((96, 64), (WHOLE, 64), (WHOLE, 96)))
+    whole, step = matrix(weight, "int8"), torch.cat([matrix(weight, "int8")(rows) for rows in x.split(7)])
+    torch.testing.assert_close(whole(x), step, atol=0.02, rtol=0.01)
+    torch.testing.assert_close(whole.add(residual, x), residual + step, atol=0.02, rtol=0.01)
 
 
 @pytest.mark.parametrize("width", [24, 32, 100, 192])

@@ -16,7 +16,7 @@ from core.decoding import Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, IntArray
-from core.pipeline import ATTEMPTS, Cancelled, Prefix, Request, Sample, ignore, placements
+from core.pipeline import ATTEMPTS, NOTHING, Cancelled, Prefix, Request, Sample, ignore, placements
 from core.properties import Properties
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
@@ -230,6 +230,17 @@ def test_new_faces_join_the_given_vertices_exactly(model: MeshGPT) -> None:
         distance = np.linalg.norm(completed.vertices[:, None] - shifted.vertices[None], axis=-1)
         close = (distance < 1e-4) & (distance > 0)
         assert not close.any()
+
+
+def test_the_place_of_a_part_does_not_depend_on_how_many_places_are_compared_at_once(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Request(mesh=Mesh(BOX.vertices, BOX.faces[:4]))
+    at_once = model.place(request, NOTHING)
+    monkeypatch.setattr("core.pipeline.FACES_AT_ONCE", 1)
+    assert model.place(request, NOTHING).frame == at_once.frame
+    costs = [model.costs([Prefix(model.tokenizer, request.mesh, frame)], model.read(NOTHING))[0] for frame in placements(BOX.frame())]
+    assert at_once.frame == placements(BOX.frame())[int(np.argmin(costs))]
 
 
 def test_every_placement_holds_the_part_inside_the_unit_box() -> None:
