@@ -19,7 +19,7 @@ from core.grammar import ABSENT, NO_CORNER, CodeGrammar, CoordinateGrammar
 
 T = TypeVar("T")
 
-ANYTHING = 2**62  # above every corner
+ANYTHING = 2**62  # above every corner, and its negative below whatever may come of one
 NO_BOUND = -1  # below every corner
 NEVER = -2  # no corner at all
 NOT_NEGATIVE = 2**63 - 1  # a mask that makes negative numbers very large
@@ -69,9 +69,10 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
         column = torch.arange(codebook_size, device=device)
-        self.reach = torch.full((3, codebook_size + 2), ANYTHING, device=device)  # the highest corner that can still come of a code
+        self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest corner that can still come of a code
         for level, weight in enumerate(self.weights):
             self.reach[level, :codebook_size] = column * weight + (weight - 1)
+        self.reach_or_other = self.reach.abs()  # what is no code is as high as can be
         self.previous = torch.full((rows, vertices_per_face), NO_BOUND, device=device)  # corners of the last face
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.count = torch.zeros(1, dtype=torch.long, device=device)  # of them
@@ -111,7 +112,10 @@ class BatchCoordinateGrammar(BatchGrammar):
     def allowed(self, vertex: int, level: int, faces: int) -> Tensor:
         if level == 0:
             self.begin_corner(vertex, faces)
-        mask = super().allowed(vertex, level, faces) & (self.reach[level] >= self.rest[:, None])
+        if vertex < 3 and (vertex or level):
+            mask = self.reach[level] >= self.rest[:, None]
+        else:
+            mask = super().allowed(vertex, level, faces) & (self.reach_or_other[level] >= self.rest[:, None])
         if vertex == 3 and level == 0:
             mask[:, self.absent].logical_and_(~self.tied & (self.taken != self.no_corner).all(1))
         if vertex and level == 2:

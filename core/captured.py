@@ -101,7 +101,7 @@ class Captured:
         size = Size(
             rows=1 << (len(rows) - 1).bit_length(),
             branches=2 if sampling.guidance_scale != 1 else 1,
-            faces=-(-(faces + 1) // SHORTEST) * SHORTEST,
+            faces=-(-faces // SHORTEST) * SHORTEST + 1,
             tokens=-(-tokens // TEXT_ROOM) * TEXT_ROOM,
             coordinates=isinstance(rows[0].grammar, CoordinateGrammar),
             greedy=sampling.temperature == 0,
@@ -190,12 +190,13 @@ def plain(matrix: Matrix) -> Tensor:
 class Memories:
     """What one stack remembers, and where a query meets it.
 
-    blocks: its layers. length: positions that can be attended to. layers: of each [b h, g, 2, w + SPARE], keys and values side by side. A
-    query has a one where a key has CLOSED or, once something is remembered there, zero: so no mask is needed.
+    blocks: its layers. length: positions that can be attended to. ring: whether there may be more, of which the last are kept.
+    layers: of each [b h, g, 2, w + SPARE], keys and values side by side. A query has a one where a key has CLOSED or, once something is
+    remembered there, zero: so no mask is needed.
     """
 
-    def __init__(self, blocks: list[Block], batch: int, length: int, turns: Tensor) -> None:
-        self.blocks, self.length, self.turns = blocks, length, turns
+    def __init__(self, blocks: list[Block], batch: int, length: int, ring: bool, turns: Tensor) -> None:
+        self.blocks, self.length, self.ring, self.turns = blocks, length, ring, turns
         self.heads, self.width = blocks[0].heads, blocks[0].width
         shape = batch * self.heads, length, 2, self.width + SPARE
         self.layers = [torch.zeros(shape, device=turns.device) for _ in blocks]
@@ -204,7 +205,7 @@ class Memories:
         pairs = self.turned[..., : self.width].unflatten(-1, (-1, 2))
         self.turned_pairs = torch.view_as_complex(pairs)
         self.position = torch.zeros(1, dtype=torch.long, device=turns.device)
-        self.turn, self.slot = self.turns[:1], self.position  # of the present position
+        self.turn, self.slot = self.turns[:1], self.position  # of the present position, and where it is remembered
 
     def load(self, layers: list[Layer], source: Tensor, count: int) -> None:
         """Take over what the engine remembers of `count` positions, in row i that of its row source[i]."""
@@ -216,13 +217,14 @@ class Memories:
             memory[:, places, 0, self.width] = 0
             memory[:, places, 0, : self.width] = layer.memory.keys[heads][:, :, kept].transpose(1, 2)
             memory[:, places, 1, : self.width] = layer.memory.values[heads][:, kept]
-        self.position.fill_(count)
+        self.position.fill_(count - 1)
 
     def advance(self) -> None:
         """Go to the next position, whose key and value the next `attend` remembers."""
-        self.turn = self.turns.index_select(0, self.position)
-        self.slot = self.position.remainder(self.length)
         self.position.add_(1)
+        self.turn = self.turns.index_select(0, self.position)
+        if self.ring:
+            self.slot = self.position.remainder(self.length)
 
     def attend(self, layer: int, x: Tensor, length: int, remember: bool) -> None:
         """Add to x [b, d] what its attention to the first `length` places finds; before that, remember it, or only ask."""
@@ -280,8 +282,8 @@ class Room:
         engine.coarse_turns.reach(faces + 1)
         engine.fine_turns.reach(faces * self.v)
         near = faces if engine.window is None else min(faces, engine.window)
-        self.coarse = Memories(weights.coarse, batch, near, engine.coarse_turns.table)
-        self.fine = Memories(weights.fine, batch, near * self.v, engine.fine_turns.table)
+        self.coarse = Memories(weights.coarse, batch, near, near < faces, engine.coarse_turns.table)
+        self.fine = Memories(weights.fine, batch, near * self.v, near < faces, engine.fine_turns.table)
         self.texts = [Texts(block, batch, size.tokens, device) for block in weights.coarse] if size.tokens else []
         tokenizer = engine.codebook_size, self.v, device
         self.grammar = (
@@ -351,7 +353,7 @@ class Room:
     def step(self, faces: int) -> None:
         """A face of all rows, and the plan for the next. faces: at least how many there are with it, and the start."""
         chances = self.chances.index_select(0, self.made)[0]
-        corner, corners, symbols = self.corner, [], []
+        corner, corners, symbols, peaks = self.corner, [], [], []
         for vertex in range(self.v):
             self.fine.advance()
             known = torch.mm(corner.to(self.weights.dtype), self.weights.last_vertex).float()
@@ -359,18 +361,19 @@ class Room:
             for level in range(self.k):
                 at = vertex * self.k + level
                 logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
-                drawn = self.draw(logits, self.grammar.allowed(vertex, level, faces), chances[at])
+                drawn, peak = self.draw(logits, self.grammar.allowed(vertex, level, faces), chances[at])
                 if at == 0:
-                    end = drawn == self.grammar.end
-                    self.ended.logical_or_(end & self.alive)
-                    self.alive.logical_and_(~end)
+                    self.end(drawn == self.grammar.end, peak > LOWEST)
                 self.grammar.push(vertex, level, drawn)
                 symbols.append(drawn)
+                peaks.append(peak)
                 parts.append(self.engine.table[level].index_select(0, drawn))
-                known = known + parts[-1]
+                if level < self.k - 1:
+                    known = known + parts[-1]
             corner = torch.stack(parts).sum(0)
             corners.append(corner)
         self.plan(torch.cat(corners, 1), min(faces, self.coarse.length))
+        self.alive.logical_and_(torch.stack(peaks).amin(0) > LOWEST)
         self.corner.copy_(corner)
         self.made.add_(1)
         torch.stack([*symbols, self.alive.long(), self.ended.long()], 1, out=self.output)
@@ -389,17 +392,22 @@ class Room:
             return torch.lerp(logits[:rows], guide(logits, 2.0, remove_parallel_component=True), self.guidance_scale - 1)
         return torch.lerp(logits[rows:], logits[:rows], self.guidance_scale)
 
-    def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> Tensor:
-        """[r] codes drawn as core.decoding.draw does. Rows in which nothing is allowed die."""
+    def end(self, end: Tensor, anything: Tensor) -> None:
+        """Of the rows [r] in which anything was allowed, those that drew the end have ended."""
+        self.alive.logical_and_(anything)
+        self.ended.logical_or_(end & self.alive)
+        self.alive.logical_and_(~end)
+
+    def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+        """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed."""
         logits = torch.where(allowed, logits, self.lowest)
         peak = logits.amax(1, keepdim=True)
-        self.alive.logical_and_(peak[:, 0] > LOWEST)
         if self.size.greedy:
-            return logits.argmax(1)
+            return logits.argmax(1), peak[:, 0]
         weights = logits.sub_(peak).mul_(self.inverse_temperature).exp_()
         weights.mul_(weights >= self.min_p)
         total = weights.cumsum(1)
-        return (total <= (chances * total[:, -1])[:, None]).sum(1)
+        return (total <= (chances * total[:, -1])[:, None]).sum(1), peak[:, 0]
 
     def plan(self, corners: Tensor, length: int) -> None:
         """The plan for the next face, after one of these corners [r, v d]."""

@@ -315,7 +315,7 @@ def test_a_place_that_is_not_filled_is_not_attended_to() -> None:
     engine = an_engine()
     captured = Captured(engine)
     run = engine.begin(some_text(1), torch.from_numpy(a_part("quads"))[None], 3)
-    memory = Memories(captured.weights.fine, 1, 20, engine.fine_turns.table)
+    memory = Memories(captured.weights.fine, 1, 20, False, engine.fine_turns.table)
     for layer in memory.layers:
         layer.fill_(1e3)  # of a mesh before
     memory.turned[:, 0, memory.width] = 1
