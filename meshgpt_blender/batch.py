@@ -13,7 +13,7 @@ import bpy
 
 from . import jobs
 from .errors import AddonError
-from .properties import settings_of
+from .properties import POLYGONS, settings_of
 
 FAILED = 2
 FORMATS = (".blend", ".glb", ".obj")
@@ -46,6 +46,10 @@ def parser() -> argparse.ArgumentParser:
     generate.add_argument("--temperature", type=between(float, 0, 2), default=0.0, help="low is careful, high is adventurous")
     generate.add_argument("--max-faces", type=between(int, 0, 100_000), default=0, help="stop a mesh at this many faces")
     generate.add_argument("--candidates", type=between(int, 0, 64), default=0, help="how many to make of each mesh, the best is kept")
+    generate.add_argument("--faces", type=between(int, 0, 100_000), default=0, help="about how many faces to make")
+    generate.add_argument("--extents", type=between(float, 0, 1e6), nargs=3, metavar=("X", "Y", "Z"), help="proportions of the whole")
+    kinds = [name.lower() for name, _, _ in POLYGONS]
+    generate.add_argument("--polygons", choices=kinds, default=kinds[0], help="what the faces should be (default any)")
     return parser
 
 
@@ -67,8 +71,10 @@ def generate(options: argparse.Namespace) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     settings = settings_of(bpy.context.scene)
-    for name in ("prompt", "variants", "seed", "size", "guidance", "temperature", "max_faces", "candidates"):
+    for name in ("prompt", "variants", "seed", "size", "guidance", "temperature", "max_faces", "candidates", "faces"):
         setattr(settings, name, getattr(options, name))
+    settings.polygons, settings.use_extents = options.polygons.upper(), options.extents is not None
+    settings.extents = options.extents or settings.extents
     job = jobs.generate(bpy.context)
     jobs.wait(job)
     if job.stage != "finished":

@@ -328,6 +328,8 @@ def autocomplete(context: bpy.types.Context) -> Job:
         Name.of(source),
     )
     request = {"type": "complete", "text": settings.prompt.strip(), "vertices": vertices, "faces": faces}
+    if settings.bounds:
+        request["bounds"] = meshes.box(settings.bounds, sent @ source.matrix_world.inverted())
     return begin(worker, request | settings.sampling(), target)
 
 

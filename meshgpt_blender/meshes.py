@@ -89,6 +89,12 @@ def welded(vertices: FloatArray, faces: IntArray) -> Polygons:
     return Polygons(vertices[first][used], faces)
 
 
+def box(obj: bpy.types.Object, matrix: Matrix) -> list[list[float]]:
+    """The lowest and the highest corner of an object's bounding box under a map of the world."""
+    corners = transform(np.array(obj.bound_box, np.float32), matrix @ obj.matrix_world)
+    return [corners.min(0).tolist(), corners.max(0).tolist()]
+
+
 def standing(world: Matrix) -> Matrix:
     """The part of an object's transform that shapes what one sees: its scale and its tilt, but neither its place nor its turn.
 

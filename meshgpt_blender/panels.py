@@ -63,7 +63,30 @@ class MESHGPT_PT_options(bpy.types.Panel):
         column.prop(settings, "guidance")
         column.prop(settings, "temperature")
         column.prop(settings, "max_faces")
-        column.prop(settings, "candidates")
+
+
+
+class MESHGPT_PT_shape(bpy.types.Panel):
+    """What the whole mesh should be, beside what the prompt says"""
+
+    bl_label = "Shape"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, settings = self.layout, settings_of(context.scene)
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        layout.enabled = jobs.busy() is None
+        layout.prop(settings, "faces")
+        layout.prop(settings, "polygons")
+        layout.prop(settings, "candidates")
+        layout.prop(settings, "use_extents")
+        if settings.use_extents:
+            layout.prop(settings, "extents", text="")
+        layout.prop(settings, "bounds")
 
 
 def draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
@@ -92,7 +115,7 @@ def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
         icon = "NONE" if icon == "NONE" else "BLANK1"
 
 
-CLASSES = (MESHGPT_PT_main, MESHGPT_PT_options)
+CLASSES = (MESHGPT_PT_main, MESHGPT_PT_shape, MESHGPT_PT_options)
 
 
 def register() -> None:

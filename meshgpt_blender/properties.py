@@ -2,18 +2,28 @@
 """What a scene remembers: the prompt and the options, at `bpy.context.scene.meshgpt`."""
 
 import random
+from typing import Any
 
 import bpy
 
 HIGHEST_SEED = 2**31 - 1
+POLYGONS = (
+    ("ANY", "Any", "Leave it to the prompt"),
+    ("TRIANGLES", "Triangles", "Triangles alone"),
+    ("QUADS", "Quads", "Quads, with triangles where they are needed"),
+)
 
 
 def keep_seed(settings: "MeshGPTSettings", _context: bpy.types.Context) -> None:
     settings.random_seed = False
 
 
+def is_mesh(_settings: "MeshGPTSettings", obj: bpy.types.Object) -> bool:
+    return obj.type == "MESH"
+
+
 class MeshGPTSettings(bpy.types.PropertyGroup):
-    """The prompt and the options of one scene. A zero in guidance and in what follows it leaves the choice to the model."""
+    """The prompt and the options of one scene. A zero leaves the choice to the model, but for the seed."""
 
     prompt: bpy.props.StringProperty(
         name="Prompt",
@@ -57,6 +67,25 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
         max=64,
         soft_max=16,
     )
+    faces: bpy.props.IntProperty(
+        name="Faces", description="About how many faces the whole mesh should have; 0 for any number", min=0, max=100_000, soft_max=500
+    )
+    use_extents: bpy.props.BoolProperty(name="Proportions", description="Say how wide, deep and high the whole mesh should be")
+    extents: bpy.props.FloatVectorProperty(
+        name="Proportions",
+        description="Width, depth and height of the whole mesh. Only how they compare counts",
+        default=(1.0, 1.0, 1.0),
+        min=0.0,
+        soft_max=10.0,
+        subtype="XYZ",
+    )
+    polygons: bpy.props.EnumProperty(name="Polygons", description="What the faces should be", items=POLYGONS)
+    bounds: bpy.props.PointerProperty(
+        name="Bounds",
+        description="For Autocomplete: an object whose box the completed mesh should fill. Without one the model finds place and size",
+        type=bpy.types.Object,
+        poll=is_mesh,
+    )
 
     def next_seed(self) -> int:
         """The seed of the next mesh; a new one is drawn, and shown, if the seed is random."""
@@ -65,7 +94,15 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
             self.random_seed = True
         return int(self.seed)
 
-    def sampling(self) -> dict[str, int | float | None]:
+    def properties(self) -> dict[str, int | str | list[float] | None]:
+        """What the whole mesh should be beside what the prompt says, None where it may be anything."""
+        return {
+            "faces": self.faces or None,
+            "extents": [round(size, 4) for size in self.extents] if self.use_extents else None,
+            "polygons": None if self.polygons == "ANY" else self.polygons.lower(),
+        }
+
+    def sampling(self) -> dict[str, Any]:
         """The options of a request to the worker."""
         return {
             "variants": self.variants,
@@ -74,6 +111,7 @@ class MeshGPTSettings(bpy.types.PropertyGroup):
             "temperature": round(self.temperature, 4) or None,
             "max_faces": self.max_faces or None,
             "candidates": self.candidates or None,
+            "properties": self.properties(),
         }
 
 

@@ -60,6 +60,15 @@ def test_what_is_wrong_is_said_with_exit_code_2(addon, monkeypatch, tmp_path, ca
     assert not list(tmp_path.iterdir())
 
 
+def test_options_reach_the_scene(addon, tmp_path):
+    wanted = ["--candidates", "3", "--faces", "40", "--extents", "1", "2", "0.5", "--polygons", "triangles"]
+    assert addon.batch.command(["generate", "a chair", *wanted, "-o", str(tmp_path)]) == 0
+
+    sent = bpy.context.scene.meshgpt.sampling()
+    assert sent["properties"] == {"faces": 40, "extents": [1, 2, 0.5], "polygons": "triangles"}
+    assert sent["candidates"] == bpy.context.active_object["meshgpt_drawn"] == 3
+
+
 def test_a_place_that_cannot_be_written_is_said_with_exit_code_2(addon, tmp_path, capfd):
     (tmp_path / "file").touch()
 

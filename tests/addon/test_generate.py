@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
 import numpy as np
 import pytest
 
@@ -108,7 +112,30 @@ def test_setting_the_seed_turns_random_seed_off(addon):
 
 def test_zeros_leave_the_choice_to_the_model(settings):
     left_open = dict.fromkeys(("guidance_scale", "temperature", "max_faces", "candidates"))
-    assert settings.sampling() == {"variants": 1, "seed": 3} | left_open
+    properties = {"faces": None, "extents": None, "polygons": None}
+    assert settings.sampling() == {"variants": 1, "seed": 3, "properties": properties} | left_open
+
+
+def test_what_the_whole_should_be_reaches_the_worker(addon, settings, scripted):
+    settings.faces, settings.polygons, settings.candidates = 120, "QUADS", 8
+    settings.use_extents, settings.extents = True, (1, 0.5, 2)
+
+    addon.jobs.generate(bpy.context).pump()
+
+    sent = scripted.sent[0]
+    assert sent["properties"] == {"faces": 120, "extents": [1, 0.5, 2], "polygons": "quads"}
+    assert sent["candidates"] == 8
+    assert "bounds" not in sent
+
+
+def test_every_option_is_in_the_sidebar(addon, settings):
+    panels, layout = importlib.import_module(f"{addon.jobs.__package__}.panels"), MagicMock()
+    settings.use_extents = True
+    for panel in panels.CLASSES[1:]:
+        panel.draw(SimpleNamespace(layout=layout), bpy.context)
+
+    shown = {call.args[1] for call in layout.mock_calls if call[0].split(".")[-1] == "prop"}
+    assert shown == set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "prompt"}
 
 
 def test_max_faces_reaches_the_worker(settings):

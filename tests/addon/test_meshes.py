@@ -188,6 +188,29 @@ def test_the_new_faces_of_the_fake_model_stand_above_a_lying_object_in_the_world
     assert (min(heights), max(heights)) == pytest.approx((0, 4), abs=1e-5)
 
 
+def test_the_box_of_the_whole_is_sent_as_the_object_stands(addon, cube, scripted):
+    bpy.ops.mesh.primitive_cube_add(size=4, location=(3, 5, 6))
+    bpy.context.scene.meshgpt.bounds = bpy.context.active_object
+    cube.location, cube.rotation_euler.z = (3, 4, 5), np.pi / 2
+    bpy.context.view_layer.objects.active = cube
+
+    addon.jobs.autocomplete(bpy.context).pump()
+
+    assert np.allclose(scripted.sent[0]["bounds"], [(-1, -2, -1), (3, 2, 3)], atol=1e-5)
+
+
+def test_an_object_out_of_its_bounds_is_said_to_be(addon, cube, scene_state):
+    bpy.ops.mesh.primitive_cube_add(size=1)
+    bpy.context.scene.meshgpt.bounds = bpy.context.active_object
+    bpy.context.view_layer.objects.active = cube
+    before = scene_state()
+
+    with pytest.raises(RuntimeError, match=r"out of the bounds .* Make the bounds larger"):
+        bpy.ops.meshgpt.autocomplete()
+
+    assert scene_state() == before
+
+
 def test_the_original_is_hidden_but_whole(addon, cube):
     bpy.ops.meshgpt.autocomplete()
 
