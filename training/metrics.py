@@ -5,17 +5,22 @@ Shapes are compared by points sampled on their surfaces, in the unit box. Nothin
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree
 
-from core.mesh import BOX_LOW, LEVELS, FloatArray, IntArray, Mesh, quantise
+from core.mesh import BOX_LOW, FloatArray, IntArray, Mesh, quantise
 from core.tokenizer import Tokenizer
+from training.data.parquet import grid_of
 
 Distances = NDArray[np.float64]
+Z = NormalDist().inv_cdf(0.975)  # of an interval that holds the truth 95 times in 100
 
 
 # ---- single meshes
@@ -36,16 +41,14 @@ def validity(meshes: Sequence[Mesh]) -> dict[str, float]:
     }
 
 
-def fingerprint(mesh: Mesh, levels: int = LEVELS) -> bytes:
-    """16 bytes that are equal for meshes with the same canonical form. Raises MeshGPTError (bad_mesh) as `Mesh.canonical` does."""
-    canonical = mesh.canonical(levels=levels).quads()
-    content = quantise(canonical.vertices, levels).tobytes() + canonical.faces.tobytes()
-    return blake2b(content, digest_size=16).digest()
+def fingerprint(grid: NDArray[np.int16]) -> bytes:
+    """16 bytes that are equal for equal meshes in canonical form, [faces, 12] as in training.data.parquet.Row."""
+    return blake2b(grid.tobytes(), digest_size=16).digest()
 
 
-def copied(meshes: Sequence[Mesh], known: set[bytes]) -> float:
-    """Share of the meshes whose fingerprint is among the known ones."""
-    return sum(fingerprint(mesh) in known for mesh in meshes) / max(len(meshes), 1)
+def canonical_fingerprint(mesh: Mesh) -> bytes:
+    """The fingerprint of any mesh. Raises MeshGPTError (bad_mesh) as `Mesh.canonical` does."""
+    return fingerprint(grid_of(mesh.canonical()))
 
 
 def triangle_accuracy(tokenizer: Tokenizer, meshes: Iterable[Mesh]) -> float:
@@ -63,16 +66,54 @@ def triangle_accuracy(tokenizer: Tokenizer, meshes: Iterable[Mesh]) -> float:
 
 def sample_points(mesh: Mesh, count: int, rng: np.random.Generator) -> FloatArray:
     """[count, 3] points spread evenly over the surface. Raises ValueError if the mesh has no area."""
-    corners = mesh.vertices[mesh.triangles()].astype(np.float64)
-    along, across = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    area = np.linalg.norm(np.cross(along, across), axis=1)
-    if not area.sum() > 0:
-        raise ValueError("the mesh has no area; leave it out")
-    chosen = rng.choice(len(area), count, p=area / area.sum())
-    u, v = rng.random((2, count, 1))
+    triangles = mesh.vertices[mesh.triangles()]
+    return sample_surfaces(triangles, np.array([0, len(triangles)]), count, rng)[0]
+
+
+def sample_surfaces(triangles: FloatArray, starts: IntArray, count: int, rng: np.random.Generator) -> FloatArray:
+    """[meshes, count, 3] points spread evenly over the surface of each mesh.
+
+    triangles: [t, 3, 3] the corners of all triangles of all meshes, mesh by mesh. starts: [meshes + 1] where those of each begin.
+    Raises ValueError if a mesh has no area.
+    """
+    along, across = (triangles[:, 1:] - triangles[:, :1]).astype(np.float64).transpose(1, 0, 2)
+    reached = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.cross(along, across), axis=1))])
+    low, high = reached[starts[:-1], None], reached[starts[1:], None]
+    if not (high > low).all():
+        raise ValueError("a mesh has no area; leave it out")
+    drawn = low + rng.random((len(starts) - 1, count)) * (high - low)
+    chosen = np.searchsorted(reached, drawn, side="right") - 1
+    chosen = np.minimum(chosen, starts[1:, None] - 1)  # the upper end may come out by rounding
+    u, v = rng.random((2, *chosen.shape, 1))
     u, v = np.where(u + v > 1, 1 - u, u), np.where(u + v > 1, 1 - v, v)
-    points: FloatArray = (corners[chosen, 0] + u * along[chosen] + v * across[chosen]).astype(np.float32)
+    points: FloatArray = (triangles[chosen, 0] + u * along[chosen] + v * across[chosen]).astype(np.float32)
     return points
+
+
+# ---- shares
+
+
+def share(flags: Sequence[bool] | NDArray[np.bool_]) -> dict[str, Any]:
+    """How many of the flags are set: `share` (0 without flags), `of` how many, and the 95% `interval` of the share."""
+    count, of = sum(map(bool, flags)), len(flags)
+    return {"share": count / max(of, 1), "of": of, "interval": list(wilson(count, of))}
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """The 95% interval of a share, count out of `of` (Wilson 1927); (0, 1) of nothing."""
+    if not of:
+        return 0.0, 1.0
+    p, n = count / of, of
+    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
+    reach = Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    return max(0.0, middle - reach), min(1.0, middle + reach)
+
+
+def difference_interval(first: Sequence[bool], second: Sequence[bool]) -> tuple[float, float]:
+    """The 95% interval of the share of the first flags less that of the second (Newcombe 1998, method 10)."""
+    p, q = sum(first) / max(len(first), 1), sum(second) / max(len(second), 1)
+    (p_low, p_high), (q_low, q_high) = wilson(sum(first), len(first)), wilson(sum(second), len(second))
+    return p - q - math.hypot(p - p_low, q_high - q), p - q + math.hypot(p_high - p, q - q_low)
 
 
 # ---- sets of shapes
@@ -81,11 +122,16 @@ def sample_points(mesh: Mesh, count: int, rng: np.random.Generator) -> FloatArra
 def chamfer_distances(first: FloatArray, second: FloatArray) -> Distances:
     """[n, m] between point sets [n, points, 3] and [m, points, 3]: the mean squared distance from each point to the nearest one of the
     other set, both ways added."""
-    trees = [KDTree(points) for points in first], [KDTree(points) for points in second]
+    there = distances_to(first, second)
+    return there + (there.T if first is second else distances_to(second, first).T)
+
+
+def distances_to(first: FloatArray, second: FloatArray) -> Distances:
+    """[n, m] one way of `chamfer_distances`: from the points of the first sets to their nearest ones of the second."""
     distances = np.empty((len(first), len(second)))
-    for i, (points, tree) in enumerate(zip(first, trees[0], strict=True)):
-        for j, (others, other_tree) in enumerate(zip(second, trees[1], strict=True)):
-            distances[i, j] = np.square(other_tree.query(points)[0]).mean() + np.square(tree.query(others)[0]).mean()
+    for column, points in enumerate(second):
+        nearest, _ = cKDTree(points).query(first.reshape(-1, 3))
+        distances[:, column] = np.square(nearest).reshape(len(first), -1).mean(1)
     return distances
 
 
@@ -99,15 +145,17 @@ def minimum_matching_distance(between: Distances) -> float:
     return float(between.min(0).mean())
 
 
-def nearest_neighbour_accuracy(generated: Distances, between: Distances, reference: Distances) -> float:
-    """How often the nearest other shape is of the same set (1-NNA): 0.5 if the sets cannot be told apart, 1 if they have nothing in common.
+def nearest_neighbours(generated: Distances, between: Distances, reference: Distances) -> NDArray[np.bool_]:
+    """[g + r] of every shape, whether the nearest other one is of the same set. Their share is 1-NNA (Lopez-Paz and Oquab 2017): 0.5 if the
+    sets cannot be told apart, 1 if they have nothing in common.
 
     generated: [g, g], between: [g, r], reference: [r, r] distances.
     """
     distances = np.block([[generated, between], [between.T, reference]]).astype(np.float64)
     np.fill_diagonal(distances, np.inf)
     is_reference = np.arange(len(distances)) >= len(generated)
-    return float((is_reference[distances.argmin(1)] == is_reference).mean())
+    same: NDArray[np.bool_] = is_reference[distances.argmin(1)] == is_reference
+    return same
 
 
 def occupancy_divergence(first: FloatArray, second: FloatArray, cells: int = 28) -> float:

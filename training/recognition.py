@@ -18,7 +18,7 @@ from training.metrics import sample_points
 from training.procedural import generate
 
 POINTS = 256
-EPOCHS = 25
+EPOCHS = 20
 BATCH = 32
 
 
@@ -37,11 +37,16 @@ class PointNet(nn.Module):
 
 @dataclass(frozen=True)
 class Recogniser:
-    """families: what it tells apart. accuracy: its share of right answers on held-out procedural meshes."""
+    """families: what it tells apart. accuracies: of each, its share of right answers on held-out procedural meshes."""
 
     network: PointNet
     families: tuple[str, ...]
-    accuracy: float
+    accuracies: dict[str, float]
+
+    @property
+    def accuracy(self) -> float:
+        """Over all families, each counted alike."""
+        return sum(self.accuracies.values()) / len(self.accuracies)
 
     @torch.no_grad()
     def families_of(self, clouds: FloatArray) -> list[str]:
@@ -56,7 +61,7 @@ def point_clouds(meshes: Sequence[Mesh], points: int, rng: np.random.Generator) 
 
 
 def train_recogniser(families: Sequence[str], seeds: range, held_out: range, seed: int = 0) -> Recogniser:
-    """Learn to tell families apart from the procedural meshes of the seeds; a minute or two for 16 families of 100 on one core."""
+    """Learn to tell families apart from the procedural meshes of the seeds; some two minutes for 64 families of 80 on one core."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     clouds, labels = drawn(families, seeds, rng)
     with torch.random.fork_rng(devices=[]):
@@ -66,7 +71,7 @@ def train_recogniser(families: Sequence[str], seeds: range, held_out: range, see
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
     for _ in range(EPOCHS):
         for chosen in torch.randperm(len(labels), generator=generator).split(BATCH):
-            stretch = torch.rand(len(chosen), 1, 3, generator=generator) * 0.2 + 0.9
+            stretch = torch.rand(len(chosen), 1, 3, generator=generator) * 0.4 + 0.8
             loss = F.cross_entropy(network(clouds[chosen] * stretch), labels[chosen], label_smoothing=0.05)
             optimizer.zero_grad()
             loss.backward()
@@ -75,8 +80,8 @@ def train_recogniser(families: Sequence[str], seeds: range, held_out: range, see
     network.eval()
     clouds, labels = drawn(families, held_out, rng)
     with torch.no_grad():
-        accuracy = (network(clouds).argmax(1) == labels).float().mean().item()
-    return Recogniser(network, tuple(families), accuracy)
+        right = (network(clouds).argmax(1) == labels).float().view(len(families), -1).mean(1).tolist()
+    return Recogniser(network, tuple(families), dict(zip(families, right, strict=True)))
 
 
 def drawn(families: Sequence[str], seeds: range, rng: np.random.Generator) -> tuple[Tensor, Tensor]:

@@ -7,17 +7,23 @@ import pytest
 
 from core.discretizer import MeshDiscretizer
 from core.mesh import FloatArray, IntArray, Mesh
+from training.data.parquet import grid_of
 from training.metrics import (
+    canonical_fingerprint,
     chamfer_distances,
-    copied,
     coverage,
+    difference_interval,
+    distances_to,
     fingerprint,
     minimum_matching_distance,
-    nearest_neighbour_accuracy,
+    nearest_neighbours,
     occupancy_divergence,
     sample_points,
+    sample_surfaces,
+    share,
     triangle_accuracy,
     validity,
+    wilson,
 )
 
 CORNERS = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 0, 1]], np.float32)
@@ -45,13 +51,17 @@ def test_no_meshes_have_no_flaws() -> None:
 
 def test_a_fingerprint_does_not_depend_on_order_place_size_or_columns() -> None:
     moved = Mesh(CORNERS[[4, 3, 1, 0]] * 7 + 2, np.array([[1, 3, 0], [3, 1, 2], [2, 1, 0], [3, 2, 0]]))
-    assert fingerprint(moved) == fingerprint(TETRAHEDRON) == fingerprint(TETRAHEDRON.quads())
+    assert canonical_fingerprint(moved) == canonical_fingerprint(TETRAHEDRON) == canonical_fingerprint(TETRAHEDRON.quads())
+
+
+def test_a_fingerprint_of_a_stored_mesh_is_that_of_the_mesh() -> None:
+    assert fingerprint(grid_of(TETRAHEDRON.canonical())) == canonical_fingerprint(TETRAHEDRON)
 
 
 def test_a_copy_is_told_from_a_mesh_one_grid_step_away() -> None:
     near = Mesh(TETRAHEDRON.vertices + np.array([[0, 0, 0], [0, 0, 0], [0, 1 / 128, 0], [0, 0, 0]]), TETRAHEDRON.faces)
     nearer = Mesh(TETRAHEDRON.vertices + np.array([[0, 0, 0], [0, 0, 0], [0, -1 / 1000, 0], [0, 0, 0]]), TETRAHEDRON.faces)
-    assert copied([near, nearer, TETRAHEDRON], {fingerprint(TETRAHEDRON)}) == pytest.approx(2 / 3)
+    assert canonical_fingerprint(near) != canonical_fingerprint(TETRAHEDRON) == canonical_fingerprint(nearer)
 
 
 class Careless(MeshDiscretizer):
@@ -89,6 +99,47 @@ def test_points_of_a_mesh_without_area_are_refused() -> None:
         sample_points(Mesh(CORNERS, np.array([[0, 1, 1]])), 10, np.random.default_rng(0))
 
 
+def test_points_of_several_meshes_lie_each_on_its_own_triangles() -> None:
+    floors = [[[0, 0, z], [1, 0, z], [0, 1, z]] for z in (0, 1, 1, 2)]
+    points = sample_surfaces(np.array(floors, np.float32), np.array([0, 1, 3, 4]), 50, np.random.default_rng(0))
+    np.testing.assert_array_equal(points[..., 2], np.repeat([[0], [1], [2]], 50, 1))
+
+
+def test_a_triangle_without_area_gets_no_points_of_its_mesh() -> None:
+    triangles = np.array([[[0, 0, 5], [1, 0, 5], [2, 0, 5]], [[0, 0, 0], [1, 0, 0], [0, 1, 0]], [[0, 0, 7]] * 3], np.float32)
+    points = sample_surfaces(triangles, np.array([0, 3]), 200, np.random.default_rng(0))
+    assert set(points[..., 2].ravel().tolist()) == {0}
+
+
+def test_chamfer_distances_are_those_over_all_pairs_of_points() -> None:
+    first, second = np.random.default_rng(0).random((2, 3, 20, 3)).astype(np.float32)
+    squares = np.square(first[:, None, :, None] - second[None, :, None]).sum(-1)  # [n, m, points, points]
+    np.testing.assert_allclose(distances_to(first, second), squares.min(3).mean(2), rtol=1e-5)
+    np.testing.assert_allclose(chamfer_distances(first, second), squares.min(3).mean(2) + squares.min(2).mean(2), rtol=1e-5)
+
+
+def test_chamfer_distances_within_a_set_are_those_to_a_copy_of_it() -> None:
+    clouds = np.random.default_rng(0).random((4, 10, 3)).astype(np.float32)
+    np.testing.assert_allclose(chamfer_distances(clouds, clouds), chamfer_distances(clouds, clouds.copy()))
+
+
+@pytest.mark.parametrize(("count", "of"), [(0, 10), (3, 10), (10, 10), (117, 128)])
+def test_the_interval_of_a_share_ends_where_the_score_test_rejects(count: int, of: int) -> None:
+    shares = np.linspace(0, 1, 100_001)
+    accepted = shares[np.abs(count / of - shares) <= 1.959964 * np.sqrt(shares * (1 - shares) / of)]
+    assert wilson(count, of) == pytest.approx((accepted.min(), accepted.max()), abs=2e-5)
+
+
+def test_nothing_known_of_a_share_of_nothing() -> None:
+    assert share([]) == {"share": 0, "of": 0, "interval": [0, 1]}
+
+
+def test_the_interval_of_a_difference_is_the_published_example() -> None:
+    # Newcombe 1998, table II: 56 of 70 less 48 of 80, method 10
+    first, second = [True] * 56 + [False] * 14, [True] * 48 + [False] * 32
+    assert difference_interval(first, second) == pytest.approx((0.0524, 0.3339), abs=1e-4)
+
+
 def test_chamfer_distance_adds_the_mean_squares_both_ways() -> None:
     first = np.array([[[0, 0, 0], [1, 0, 0]]], np.float32)
     second = np.array([[[0, 0, 2], [1, 0, 0]], [[0, 0, 0], [0, 0, 0]]], np.float32)
@@ -108,9 +159,9 @@ def distances(first: list[float], second: list[float]) -> FloatArray:
 
 def test_nearest_neighbours_tell_apart_sets_that_differ_and_not_ones_that_mix() -> None:
     def accuracy(generated: list[float], reference: list[float]) -> float:
-        return nearest_neighbour_accuracy(
+        return nearest_neighbours(
             distances(generated, generated), distances(generated, reference), distances(reference, reference)
-        )
+        ).mean()
 
     assert accuracy([0, 1, 2], [10, 11, 12]) == 1
     assert accuracy([0, 10, 20], [1, 11, 21]) == 0

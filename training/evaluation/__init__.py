@@ -1,0 +1,1 @@
+"""What training.evaluate measures, a room for each question."""

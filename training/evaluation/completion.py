@@ -1,0 +1,89 @@
+"""Unfinished meshes finished: how near to the truth, beside looking the nearest training mesh up and beside leaving them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from core.mesh import FloatArray, Mesh
+from core.pipeline import MeshGPT
+from core.request import Request
+from training.data.dataset import part
+from training.data.parquet import grid_of, mesh_of
+from training.evaluation.making import has_area, run
+from training.evaluation.novelty import Training
+from training.evaluation.sets import Wanted
+from training.metrics import chamfer_distances, sample_points, share
+
+LEAST, MOST = 0.3, 0.7  # share of the faces that is given
+DRAWS = 200  # until a part of such a size comes up; one of very few faces may have none
+POINTS = 1024
+
+
+@dataclass(frozen=True, eq=False)
+class Unfinished:
+    """A part of a mesh, where it stands in the whole."""
+
+    given: Mesh
+    whole: Wanted
+
+
+@dataclass(frozen=True, eq=False)
+class Finished:
+    """One that the model has finished, and its Chamfer distances to the whole: as the model made it, as the nearest training mesh of the
+    category (None if there is none), and as the part alone."""
+
+    unfinished: Unfinished
+    mesh: Mesh
+    model: float
+    retrieval: float | None
+    alone: float
+
+
+def unfinish(wanted: Sequence[Wanted], count: int, max_faces: int, rng: np.random.Generator) -> list[Unfinished]:
+    """Of the first `count` meshes of at most `max_faces` faces a part, drawn as in training, of LEAST to MOST of the faces."""
+    found: list[Unfinished] = []
+    for whole in wanted:
+        grid = grid_of(whole.mesh)
+        if len(found) == count or len(grid) > max_faces:
+            continue
+        kept = next((kept for kept in (part(grid, rng) for _ in range(DRAWS)) if LEAST <= kept.mean() <= MOST), None)
+        if kept is not None and has_area(given := mesh_of(grid[kept])):
+            found.append(Unfinished(given, whole))
+    return found
+
+
+def finish_all(model: MeshGPT, unfinished: Sequence[Unfinished], training: Training | None, seed: int, title: str) -> list[Finished]:
+    """Each finished by the model, which is told the caption but not where in the whole the part stands nor how large the whole is."""
+    finished = []
+    for number, one in enumerate(tqdm(unfinished, desc=title)):
+        mesh = run(model, Request(one.whole.caption, one.given, seed=seed + number))[0].mesh
+        mesh = mesh if has_area(mesh) else one.given
+        rng = np.random.default_rng(seed + number)
+        truth, made, given = (sample_points(each, POINTS, rng) for each in (one.whole.mesh, mesh, one.given))
+        nearest = training.nearest(given, one.whole.category, one_way=True) if training else None
+        retrieval = distance(nearest.cloud, truth) if nearest else None
+        finished.append(Finished(one, mesh, distance(made, truth), retrieval, distance(given, truth)))
+    return finished
+
+
+def distance(first: FloatArray, second: FloatArray) -> float:
+    return float(chamfer_distances(first[None], second[None])[0, 0])
+
+
+def compare(finished: Sequence[Finished]) -> dict[str, Any]:
+    """Median distances, and shares of the meshes for which one way is better than another."""
+    looked_up = [(one.model, one.retrieval, one.alone) for one in finished if one.retrieval is not None]
+    return {
+        "meshes": len(finished),
+        "model": float(np.median([one.model for one in finished])) if finished else None,
+        "part_alone": float(np.median([one.alone for one in finished])) if finished else None,
+        "retrieval": float(np.median([retrieval for _, retrieval, _ in looked_up])) if looked_up else None,
+        "better_than_retrieval": share([model < retrieval for model, retrieval, _ in looked_up]),
+        "better_than_part_alone": share([one.model < one.alone for one in finished]),
+        "part_alone_better_than_retrieval": share([alone < retrieval for _, retrieval, alone in looked_up]),
+    }
