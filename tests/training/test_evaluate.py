@@ -424,6 +424,16 @@ def test_recognition_of_some_families_does_not_meet_the_bar_for_all() -> None:
     assert not verdicts[1]
 
 
+def test_neighbours_are_held_against_those_of_the_data_too() -> None:
+    report = hand_made(0.45)  # 55%
+    data = report["sets"]["new seeds"]["data"]
+    verdicts = []
+    for own in (0.33, 0.5):
+        data["nearest_neighbour_accuracy"] = share(np.arange(100) < 100 * own)
+        verdicts += [bar["met"] for bar in bars(report) if "1-NNA" in bar["bar"]]
+    assert verdicts == [False, True]
+
+
 def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
     report = hand_made(1.0)
     report["tokenizers"][0]["tokenizer"] = "MeshDiscretizer"
