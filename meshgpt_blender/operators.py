@@ -9,6 +9,7 @@ import bpy
 
 from . import jobs, runtime
 from .errors import AddonError
+from .job import Job
 from .properties import settings_of
 
 Outcome = set[Literal["RUNNING_MODAL", "CANCELLED", "FINISHED", "PASS_THROUGH", "INTERFACE"]]  # whatever an operator may answer
@@ -126,7 +127,7 @@ class MESHGPT_OT_open_log(bpy.types.Operator):
 # ---- what the buttons share
 
 
-def run(operator: bpy.types.Operator, context: bpy.types.Context, start: Callable[[bpy.types.Context], jobs.Job]) -> Outcome:
+def run(operator: bpy.types.Operator, context: bpy.types.Context, start: Callable[[bpy.types.Context], Job]) -> Outcome:
     """Start a job. With a window it goes on by itself; without one this waits for it, and reports."""
     try:
         job = start(context)

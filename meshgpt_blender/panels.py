@@ -9,6 +9,7 @@ from typing import Literal
 import bpy
 
 from . import jobs, runtime
+from .job import Job
 from .properties import settings_of
 
 Icon = Literal["NONE", "BLANK1", "ERROR", "INFO"]
@@ -89,7 +90,7 @@ class MESHGPT_PT_shape(bpy.types.Panel):
         layout.prop(settings, "bounds")
 
 
-def draw_progress(layout: bpy.types.UILayout, job: jobs.Job) -> None:
+def draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
     """A wheel that turns (how many faces there will be is not known), how far it is, and a way out."""
     layout.progress(factor=time.perf_counter() % 1.0, type="RING", text=job.text)
     row = layout.row()

@@ -19,7 +19,7 @@ os.environ["BLENDER_USER_RESOURCES"] = USER  # before the first import of bpy
 os.environ["OMP_NUM_THREADS"] = "1"
 ROOT = Path(__file__).parents[2]
 EXTENSION = "bl_ext.user_default.meshgpt"
-MODULES = ("batch", "errors", "jobs", "meshes", "operators", "preferences", "runtime")
+MODULES = ("batch", "errors", "job", "jobs", "meshes", "operators", "preferences", "runtime")
 
 sys.path.insert(0, str(ROOT))
 

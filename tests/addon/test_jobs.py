@@ -115,7 +115,7 @@ def test_faces_that_blender_refuses_are_counted(addon, settings, scripted, squar
 
 def test_the_result_is_one_undo_step(addon, settings, scripted, square, monkeypatch):
     pushed = []
-    monkeypatch.setattr(addon.jobs, "push_undo", lambda scene, message: pushed.append((scene, message, len(bpy.data.objects))))
+    monkeypatch.setattr(addon.job, "push_undo", lambda scene, message: pushed.append((scene, message, len(bpy.data.objects))))
     job = start(addon)
     scripted.says_done(square, square)
 
@@ -316,7 +316,7 @@ def test_an_undo_ends_the_job_and_takes_its_preview_out(addon, settings, scripte
 def test_a_preview_that_an_undo_brings_back_is_taken_out(addon, settings, scripted, cube, scene_state):
     before = scene_state()
     stray = bpy.data.objects.new("a chair (preview)", bpy.data.meshes.new("preview"))
-    stray[addon.jobs.PREVIEW] = stray.data[addon.jobs.PREVIEW] = True
+    stray[addon.job.PREVIEW] = stray.data[addon.job.PREVIEW] = True
     bpy.context.scene.collection.objects.link(stray)
 
     for handler in bpy.app.handlers.undo_post:

@@ -110,7 +110,7 @@ def test_cancel_stops_the_worker_within_a_face_and_it_takes_the_next_job(addon, 
 
 
 def test_a_worker_that_does_not_hear_a_cancel_is_replaced(addon, settings, monkeypatch):
-    monkeypatch.setattr(addon.jobs, "CANCEL_SECONDS", 0.3)
+    monkeypatch.setattr(addon.job, "CANCEL_SECONDS", 0.3)
     settings.prompt = "a slow chair"
     job = addon.jobs.generate(bpy.context)
     pump_until(job, lambda: job.faces >= 1)
