@@ -117,8 +117,8 @@ def evaluate(
     return report | {"bars": bars(report)}, pictures(work)
 
 
-def half(prompts: int) -> int:
-    return max(1, prompts // 2)
+def half(count: int) -> int:
+    return max(1, count // 2)
 
 
 def validation_sets(
@@ -143,7 +143,7 @@ def make(model: MeshGPT, sets: list[ValidationSet], prompts: int, training: Trai
     finished = {}
     for one in sets:
         rng, room = np.random.default_rng(seed), model.info()["max_faces"] - 1
-        unfinished = unfinish(one.wanted, half(prompts), room, rng)
+        unfinished = unfinish(one.wanted, half(len(one.wanted)), room, rng)
         finished[one.name] = finish_all(model, unfinished, training, seed, f"completing, {one.name}")
     phrases = paraphrases(families, prompts, training)
     reworded = keep_all(model, [Request(phrase, seed=seed + i) for i, (phrase, _) in enumerate(phrases)], "in other words")

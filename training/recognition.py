@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from core.mesh import FloatArray, Mesh
 from training.metrics import sample_points
@@ -69,7 +70,7 @@ def train_recogniser(families: Sequence[str], seeds: range, held_out: range, see
         network = PointNet(len(families))
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, EPOCHS)
-    for _ in range(EPOCHS):
+    for _ in tqdm(range(EPOCHS), desc="recogniser"):
         for chosen in torch.randperm(len(labels), generator=generator).split(BATCH):
             stretch = torch.rand(len(chosen), 1, 3, generator=generator) * 0.4 + 0.8
             loss = F.cross_entropy(network(clouds[chosen] * stretch), labels[chosen], label_smoothing=0.05)
