@@ -24,7 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from core.autoencoder import MeshAutoencoder
 from core.errors import MeshGPTError
 from core.pipeline import MeshGPT
-from core.state import load_state, save_state  # noqa: F401, the scripts' too
+from core.state import load_state, save_state  # noqa: F401 (for the scripts)
 from training import train_transformer
 from training.data.dataset import Batch, CodeSet, build
 from training.data.parquet import write_shards
@@ -210,10 +210,11 @@ os._exit(0)  # gloo's threads may abort an interpreter that is leaving
         *[*LAUNCH, str(PROCESSES), "--num_processes=2", "--main_process_port=0"],
     )
     assert ended.returncode == 0, ended.stderr
-    for name in ("training/nats_a_face", "training/gradient", "training/faces", f"validation/{settings.parent / 'validation'}"):
+    validation = f"validation/{settings.parent / 'validation'}"
+    for name, error in {"training/faces": 0, "training/nats_a_face": 1e-4, "training/gradient": 1e-3, validation: 1e-4}.items():
         values, expected = logged(out, name), logged(in_one_process, name)
         assert values
-        assert values == pytest.approx(expected, rel=1e-3), name
+        assert values == pytest.approx(expected, rel=error), name
     saved, again = state(out), state(out / "again")
     assert saved.keys() == again.keys() == state(in_one_process).keys()
     assert [name for name in saved if not saved[name].equal(again[name])] == []
