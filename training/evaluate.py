@@ -175,7 +175,7 @@ def time_taken(results: Sequence[Result]) -> dict[str, float]:
         "mean_seconds": float(np.mean(seconds)),
         "first_face_seconds": float(np.median([result.first_face_seconds for result in results])),
         "faces": float(np.mean(faces)),
-        "faces_per_second": sum(faces) / sum(seconds),
+        "faces_per_second": sum(faces) / max(sum(seconds), 1e-9),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,7 +51,7 @@ class Training:
     @cached_property
     def words(self) -> set[str]:
         """Every word of every caption."""
-        return {word for caption in self.captions for word in caption.split()}
+        return {word for caption in self.captions for word in words(caption)}
 
     @cached_property
     def places(self) -> dict[str, IntArray]:
@@ -94,6 +95,11 @@ class Training:
         grids = [self.data.grid[self.data.faces(int(i))] for i in indices]
         starts = np.cumsum([0, *(2 * len(grid) for grid in grids)])
         return sample_surfaces(triangles_of(np.concatenate(grids)), starts, points, np.random.default_rng(self.seed))
+
+
+def words(phrase: str) -> set[str]:
+    """The words of a phrase in small letters, without what stands between them."""
+    return set(re.findall(r"[\w'-]+", phrase.lower()))
 
 
 def triangles_of(grid: NDArray[np.int16]) -> FloatArray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from core.properties import Properties
 from core.request import Request, Result
 from training.data.parquet import grid_of
 from training.evaluation.making import has_area, keep_all
-from training.evaluation.novelty import Training
+from training.evaluation.novelty import Training, words
 from training.evaluation.paraphrases import PARAPHRASES
 from training.evaluation.sets import Wanted
 from training.evaluation.shapes import POINTS, Judge
@@ -55,7 +54,7 @@ def in_other_words(
         "interval": list(difference_interval(plainly, recognised)),
     }
     if training:
-        known = [set(re.findall(r"\S+", phrase)) <= training.words for phrase, _ in asked]
+        known = [words(phrase) <= training.words for phrase, _ in asked]
         for name, wanted in (("words_known", True), ("words_new", False)):
             report[name] = share([flag for flag, one in zip(recognised, known, strict=True) if one == wanted])
     return report
