@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from torch import Tensor
 
 from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
 from core.conditioning import Text, guide
-from core.decoding import LOWEST, OnFace, Row, Sampling
+from core.decoding import LOWEST, OnFace, Row, Sampling, decode
 from core.engine import Engine, Run
 from core.engine_layers import Int8Matrix, Layer, Matrix, TextMemory
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
@@ -63,11 +64,11 @@ class Captured:
     ) -> bool:
         """As core.decoding.decode, of which the engine is the first argument.
 
-        The rows' grammars are read and stay as they are. Raises ValueError as that does, and for grammars that are not those of the
-        tokenizers (`knows`).
+        The rows' grammars are read and stay as they are. Rows with grammars that are not known as tensors are left to the loop.
         """
         if not knows(rows):
-            raise ValueError("a row has a grammar that is not known as tensors; use core.decoding.decode")
+            options: dict[str, Any] = {"given": given, "max_faces": max_faces, "on_face": on_face, "should_stop": should_stop}
+            return decode(self.engine, text, rows, sampling, **options)
         branches = 2 if sampling.guidance_scale != 1 else 1
         said = 1 if text is None else len(text.tokens)
         if said not in (branches, branches * len(rows)):

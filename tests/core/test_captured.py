@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -233,14 +234,25 @@ def test_in_half_precision_it_makes_faces_by_the_same_rules() -> None:
             grammar.push(symbol)
 
 
-def test_what_it_cannot_run_is_refused() -> None:
-    class Other(CodeGrammar):
-        pass
+def test_rows_with_a_grammar_of_their_own_are_left_to_the_loop() -> None:
+    class NoEnd(CodeGrammar):
+        def allowed(self) -> NDArray[np.bool_]:
+            mask = super().allowed()
+            mask[self.end] = False
+            return mask
 
-    rows = [Row(Other(11, 2, None, 3), np.random.default_rng(0), [])]
-    assert not knows(rows)
-    with pytest.raises(ValueError, match=r"core\.decoding\.decode"):
-        Captured(an_engine("learned")).decode(some_text(1), rows, Sampling(), max_faces=2)
+    engine = an_engine("learned", std=0.05)
+    made = []
+    for run in (Captured(engine).decode, partial(decode, engine)):
+        rows = [Row(NoEnd(11, 2, None, 3), np.random.default_rng(row), []) for row in range(4)]
+        assert not knows(rows)
+        run(some_text(1), rows, Sampling(), max_faces=9)
+        made.append(faces_of(rows))
+    assert made[0] == made[1]
+    assert [len(faces) for faces, _ in made[0]] == [9] * 4
+
+
+def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="there must be 2 or 6"):
         sampled(Captured(an_engine()), "quads", Sampling(guidance_scale=2.0), text=some_text(1))
     with pytest.raises(ValueError, match="int8"):
