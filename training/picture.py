@@ -22,10 +22,11 @@ MOST_FACES = 400  # a model that does not end anything yet should not take minut
 
 
 def pick_captions(sets: Sequence[CodeSet], count: int = 8) -> list[str]:
-    """The same captions every time: as many from each set, of meshes spread evenly over it; "" for one without any."""
+    """The same captions every time: of as many meshes from each set, drawn at random, one each; "" for a mesh without any."""
+    rng = np.random.default_rng(0)
     each = max(1, count // max(1, len(sets)))
-    places = [(data, place) for data in sets for place in np.linspace(0, len(data), each, endpoint=False).astype(int).tolist()]
-    return [(data.captions[place] or [""])[0] for data, place in places]
+    drawn = [data.captions[place] for data in sets for place in rng.permutation(len(data))[:each].tolist()]
+    return [captions[rng.integers(len(captions))] if captions else "" for captions in drawn]
 
 
 def draw_samples(model: MeshGPT, captions: Sequence[str]) -> Image.Image:
