@@ -31,7 +31,9 @@ def main() -> None:
             files = [*batch.save([made], glb.with_suffix(".blend")), *batch.save([made], glb), glb.with_suffix(".png")]
             render([made], files[-1])
         faces, vertices = len(made.data.polygons), len(made.data.vertices)
-    print(f"{arguments.prompt}: {faces} faces, {vertices} vertices, {seconds:.1f} seconds, seed {arguments.seed}")
+        rejected, drawn = made["meshgpt_rejected"], made["meshgpt_drawn"]
+    size = f"{faces} faces, {vertices} vertices"
+    print(f"{arguments.prompt}: {size}, {seconds:.1f} seconds, seed {arguments.seed}, {rejected} of {drawn} samples rejected")
     print(*files, sep="\n")
 
 
