@@ -274,6 +274,7 @@ def as_record(result: Result, path: Path) -> dict[str, Any]:
         "first_face_seconds": round(result.first_face_seconds, 3),
         "rejected": result.rejected,
         "drawn": result.drawn,
+        "rejection_rate": round(result.rejected / result.drawn, 3),
         "file": str(path),
         "note": result.note,
     }

@@ -143,6 +143,7 @@ def test_json_tells_what_each_file_holds(run: Run, model: FakeMeshGPT, tmp_path:
         assert (record["faces"], record["vertices"]) == (len(mesh.faces), len(mesh.vertices))
         assert record["faces"] == len(expected.mesh.faces)
         assert (record["prompt"], record["seed"], record["rejected"], record["drawn"]) == ("reject outside", 9, 1, 2)
+        assert record["rejection_rate"] == 0.5
         assert 0 <= record["first_face_seconds"] <= record["seconds"]
         assert "boxes" in record["note"]
 
