@@ -43,6 +43,9 @@ class FakeMeshGPT:
     def info(self) -> dict[str, Any]:
         return {"name": "fake boxes", "parameters": 0, "domain": ["box", "tower"], "levels": STEPS + 1, "max_faces": 1000}
 
+    def release(self) -> None:
+        """There is nothing to give back."""
+
     def run(self, request: Request, on_faces: OnFaces | None = None, should_stop: ShouldStop | None = None) -> list[Result]:
         """As MeshGPT.run. The variants grow side by side; the faces of a completion begin with those of the given mesh."""
         started = time.perf_counter()

@@ -127,6 +127,9 @@ class Model(Protocol):
     def info(self) -> dict[str, Any]:
         """For display; has at least `name` and `domain`, a list of the words it knows best."""
 
+    def release(self) -> None:
+        """Give back memory that is kept ready for the next request."""
+
     def run(self, request: Request, on_faces: OnFaces | None = None, should_stop: ShouldStop | None = None) -> list[Result]:
         """One result a variant, in order. Raises Cancelled, or MeshGPTError if the request does not suit the model."""
 

@@ -38,6 +38,7 @@ from core.request import Cancelled, Model, Request, Result
 
 SECONDS_BETWEEN_FACES = 0.05
 SECONDS_BETWEEN_PROGRESS = 0.1
+IDLE_SECONDS = 60.0
 LARGEST_LOG = 1_000_000  # bytes
 MOST_THREADS = 2  # a small model at one face a time gains nothing from more
 
@@ -140,7 +141,7 @@ class Worker:
         wire.info("%s is loaded on %s", model.info()["name"], model.device)
         warm = False
         while True:
-            message = self.inbox.get()
+            message = self.next(model)
             if message["type"] != "hello":
                 self.handle(model, message)
                 continue
@@ -148,6 +149,14 @@ class Worker:
             if not warm:
                 self.warm_up(model)
             warm = True
+
+    def next(self, model: Model) -> Message:
+        """The next request. If it is long in coming, the memory that the model keeps ready for it goes back until then."""
+        try:
+            return self.inbox.get(timeout=IDLE_SECONDS)
+        except queue.Empty:
+            model.release()
+            return self.inbox.get()
 
     def handle(self, model: Model, message: Message) -> None:
         """Answer a generate or a complete message with everything up to its done, error or cancelled."""
@@ -306,8 +315,10 @@ def out_of_memory() -> MeshGPTError:
 
 def free_memory() -> None:
     """Give the accelerator's unused memory back, for Blender renders on it too."""
-    if torch := sys.modules.get("torch"):
-        torch.cuda.empty_cache()
+    if "torch" in sys.modules:
+        from core.devices import give_back
+
+        give_back()
 
 
 def set_threads() -> int:

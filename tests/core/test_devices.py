@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import warnings
 from collections.abc import Callable
@@ -10,9 +11,10 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from core import devices
+from core import devices, worker
 from core.devices import choose, failure, or_on_cpu
 from core.errors import MeshGPTError
+from core.fake import FakeMeshGPT
 
 OLD_DRIVER = (
     "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver. (Triggered"
@@ -179,3 +181,27 @@ def test_work_that_fails_for_another_reason_is_not_done_twice() -> None:
     with pytest.raises(RuntimeError, match="a bug"):
         or_on_cpu(work, lambda note: None)
     assert len(tried) == 1
+
+
+def test_a_worker_that_waits_long_gives_back_what_the_model_keeps_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
+    waiting = worker.Worker(io.BytesIO(), io.BytesIO(), "")
+
+    class Model(FakeMeshGPT):
+        def release(self) -> None:
+            waiting.inbox.put({"type": "generate"})  # a request that comes after that
+
+    assert waiting.next(Model()) == {"type": "generate"}
+
+
+def test_a_worker_that_is_asked_at_once_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, model = worker.Worker(io.BytesIO(), io.BytesIO(), ""), FakeMeshGPT()
+    monkeypatch.setattr(model, "release", a_failing(AssertionError("given back too early")))
+    waiting.inbox.put({"type": "generate"})
+    assert waiting.next(model) == {"type": "generate"}
+
+
+def test_giving_memory_back_to_a_card_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", a_failing(RuntimeError("CUDA error: the device is gone")))
+    worker.free_memory()
