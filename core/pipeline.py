@@ -10,7 +10,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +19,11 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from core.captured import Captured
 from core.checkpoint import bad_checkpoint, read_config, read_weights
 from core.conditioning import Text, TextConditioner
 from core.decoding import Row, Sampling, decode
+from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
@@ -108,24 +110,25 @@ class MeshGPT:
     """A checkpoint, ready to make meshes. Load one with `from_pretrained`."""
 
     def __init__(
-        self, tokenizer: Tokenizer, config: TransformerConfig, weights: dict[str, Tensor], facts: dict[str, Any], device: str
+        self, tokenizer: Tokenizer, config: TransformerConfig, weights: dict[str, Tensor], facts: dict[str, Any], choice: Choice
     ) -> None:
         self.tokenizer = tokenizer
         self.config = config
         self.weights = weights
         self.facts = facts
         self.candidates: int = facts.get("candidates", 1)  # what a request that names no number of them gets
-        self.device = torch.device(device)
-        self.stepper = self.make_stepper()
+        self.device, self.device_note = torch.device(choice.device), choice.note
+        or_on_cpu(self.take_device, self.leave_device)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, device: str = "auto") -> MeshGPT:
         """The checkpoint of a MeshTransformer in a folder, on a device: "cpu", "cuda", "mps", or "auto" for the best there is.
 
+        Where a graphics card does not work, or stops working later, the CPU takes over, and every result has a note that says why.
         Raises MeshGPTError: bad_checkpoint if the folder is missing or damaged, bad_device if there is no such device.
         """
         folder = Path(folder)
-        device = pick_device(device)
+        choice = choose(device)
         facts = read_config(folder, FACTS)
         weights = read_weights(folder, facts["shards"])
         tokenizer = make_tokenizer(facts["tokenizer"])
@@ -134,9 +137,25 @@ class MeshGPT:
                 of_tokenizer = {name: weight for name, weight in weights.items() if name.startswith("tokenizer.")}
                 tokenizer.load_state_dict({name.removeprefix("tokenizer."): weight for name, weight in of_tokenizer.items()})
                 tokenizer.eval()
-            return cls(tokenizer, TransformerConfig(**facts["config"]), weights, facts, device)
+            return cls(tokenizer, TransformerConfig(**facts["config"]), weights, facts, choice)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise bad_checkpoint(f"the weights in {folder} do not fit its config.json", "copy or download the model again") from error
+
+    def take_device(self) -> None:
+        """Put what generates where it is to compute."""
+        self.stepper = self.make_stepper()
+        on_card = isinstance(self.stepper, Engine) and self.device.type == "cuda"
+        self.captured = Captured(self.stepper) if on_card else None
+
+    def leave_device(self, note: str) -> None:
+        """Go on on the CPU, for the reason in the note."""
+        self.__dict__.pop("text_conditioner", None)
+        self.device, self.device_note, self.captured = torch.device("cpu"), note, None
+        self.take_device()
+
+    def release(self) -> None:
+        """Give back memory that is kept ready for the next request."""
+        or_on_cpu(lambda: self.captured and self.captured.release(), self.leave_device)
 
     def make_stepper(self) -> Engine | MeshTransformer:
         """What generates: the engine, or the transformer itself where the engine does not know its kind."""
@@ -197,7 +216,13 @@ class MeshGPT:
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
         asked for is too large, no_mesh if not a single face came of it.
         """
-        task = self.prepare(request, on_faces or ignore)
+        return or_on_cpu(lambda: self.make(request, on_faces or ignore, should_stop, attempts), self.leave_device)
+
+    # ---- the steps of a run
+
+    def make(self, request: Request, stream: OnFaces, should_stop: ShouldStop | None, attempts: int) -> list[Result]:
+        """`run`, on the device at hand."""
+        task = self.prepare(request, stream)
         drafts = [Draft(variant) for variant in range(request.variants)]
         if task.prefix:
             for draft in drafts:
@@ -211,8 +236,6 @@ class MeshGPT:
             if draft.best.row is not draft.rows[0]:
                 task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
         return [self.result(task, draft) for draft in drafts]
-
-    # ---- the steps of a run
 
     def prepare(self, request: Request, stream: OnFaces) -> Task:
         """What a request comes to for this model."""
@@ -247,8 +270,8 @@ class MeshGPT:
                 faces = draft.rows[0].faces
                 task.stream(draft.variant, task.given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], task.prefix)[-1:])
 
-        finished = decode(
-            self.stepper,
+        generate = self.captured.decode if self.captured else partial(decode, self.stepper)
+        finished = generate(
             task.text,
             [row for draft in batch for row in draft.rows],
             task.sampling,
@@ -358,7 +381,7 @@ class MeshGPT:
         request, mesh, ended = task.request, draft.best.mesh, draft.best.row.ended
         if not len(mesh.faces):
             raise MeshGPTError("not a single face came of it", hint="try another seed, or a lower temperature", code="no_mesh")
-        notes = [self.domain_note(request.text), self.properties_note(request.properties)]
+        notes = [self.domain_note(request.text), self.properties_note(request.properties), self.device_note]
         if not ended:
             notes.append(f"no sample came to an end; this one stopped at {len(mesh.faces)} faces")
         return Result(
@@ -444,13 +467,3 @@ def placements(tight: Frame) -> list[Frame]:
 
 def ignore(variant: int, start: int, coordinates: FloatArray) -> None:
     """An on_faces for those who do not watch."""
-
-
-def pick_device(name: str) -> str:
-    """Raises MeshGPTError (bad_device) for a device that is not there."""
-    there = ["cpu"] + ["cuda"] * torch.cuda.is_available() + ["mps"] * torch.backends.mps.is_available()
-    if name == "auto":
-        return there[-1]
-    if name.split(":")[0] not in there:
-        raise MeshGPTError(f"there is no device {name!r} here", hint=f"use auto or {' or '.join(there)}", code="bad_device")
-    return name
