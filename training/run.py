@@ -49,7 +49,7 @@ def read_settings(path: Path, overrides: Sequence[str], kind: Any, groups: dict[
         group, _, inner = name.partition(".")
         target, key = (values.setdefault(group, {}), inner) if inner else (values, name)
         target[key] = yaml.safe_load(value)
-    for given, of in ((values, kind), *((values.get(group, {}), of) for group, of in groups.items())):
+    for given, of in ((values, kind), *((values.get(group) or {}, of) for group, of in groups.items())):
         known = [setting.name for setting in fields(of)]
         if unknown := sorted(set(given) - set(known)):
             raise bad_setting(f"there is no setting {', '.join(unknown)}", f"use {', '.join(known)}")

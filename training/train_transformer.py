@@ -10,6 +10,7 @@ Run again with the same --out, it goes on where it stopped. What the run needs i
 from __future__ import annotations
 
 import itertools
+import math
 import re
 import subprocess
 import time
@@ -95,9 +96,9 @@ class TrainingConfig:
         check_precision(self.precision)
 
 
-def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic) -> None:
-    """Train until `clock` (in seconds) says stop; leaves `out`/state (to go on from), `out`/log (TensorBoard), `out`/samples (pictures) and
-    `out`/checkpoint.
+def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic, pause: float = math.inf) -> None:
+    """Train until `clock` (in seconds) says that the run is over, or `pause` seconds of this call; leaves `out`/state (to go on from),
+    `out`/log (TensorBoard), `out`/samples (pictures) and `out`/checkpoint.
 
     Raises MeshGPTError: bad_data for sets that cannot be trained on, bad_checkpoint if `init` or the run in `out` is of another model,
     bad_setting for what does not go together.
@@ -106,10 +107,10 @@ def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.m
     feed = run.feed()
     if not run.step:
         run.report(run.validate())
-    started, saved = clock() - run.elapsed, run.elapsed
+    started, saved, pause = clock() - run.elapsed, run.elapsed, run.elapsed + pause
     hidden = None if run.is_main else True  # None: where nobody watches; there the lines of `report` say how far it is
     bar = tqdm(total=round(config.minutes * 60), initial=round(saved), unit="s", disable=hidden)
-    while run.elapsed < config.minutes * 60:
+    while run.elapsed < min(config.minutes * 60, pause):
         batches = list(itertools.islice(feed, config.accumulate))
         # one clock for all processes, so that they stop together
         faces, now = together(run.accelerator, sum(map(faces_of, batches)), clock() - started if run.is_main else 0)
