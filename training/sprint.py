@@ -127,15 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("overrides", nargs="*", metavar="name=value")
     options = parser.parse_intermixed_args(arguments)
     deadline = time.monotonic() + 60 * options.minutes
-    data, reals = options.work / "data", {"train": [], "validation": []}
+    data = options.work / "data"
+    real = {name: [options.real / name] if options.real else [] for name in ("train", "validation")}
     try:
         if options.evaluate:
             evaluate(options.work / "run", data, options.real, options.prompts, options.out)
             return
-        for name, folders in reals.items():
-            folders += [options.real / name] if options.real else []
-        sets = {str(data / "train"): 1.0} | {str(folder): REAL_TIMES for folder in reals["train"]}
-        validation = [str(data / "validation"), *map(str, reals["validation"])]
+        sets = {str(data / "train"): 1.0} | {str(folder): REAL_TIMES for folder in real["train"]}
+        validation = [str(data / "validation"), *map(str, real["validation"])]
         config = read_config(SETTINGS, [f"data={json.dumps(sets)}", f"validation={json.dumps(validation)}", *options.overrides])
         draw(data, options.per_family, make_model(config).max_faces)
         speed = sprint(config, options.work, options.out, deadline)
