@@ -39,9 +39,9 @@ if TYPE_CHECKING:
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
 FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
-ATTEMPTS = 4  # times that candidates are drawn for a variant before the best of them is taken as it is
+ATTEMPTS = 2  # times that candidates are drawn for a variant before the best of them is taken as it is
+RETRIES = 7  # candidates of the later times, or more: at once they take less than three times as long as one (docs/performance.md)
 MOST_ROWS = 64  # samples drawn at once; what is more waits
-OPEN_EDGES = 0.02  # share of edges with one face alone, above which a sample is thrown away
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
@@ -95,7 +95,9 @@ class Draft:
 
 @dataclass(frozen=True)
 class Sample:
-    """A mesh that was drawn, and what is wrong with it: whether it did not end, and how many faces and edges are not as they should be."""
+    """A mesh that was drawn, and what is wrong with it: whether it did not end or not begin, and how many faces and edges are not as they
+    should be.
+    """
 
     row: Row
     mesh: Mesh
@@ -143,9 +145,8 @@ class MeshGPT:
 
     def take_device(self) -> None:
         """Put what generates where it is to compute."""
-        self.stepper = self.make_stepper()
-        on_card = isinstance(self.stepper, Engine) and self.device.type == "cuda"
-        self.captured = Captured(self.stepper) if on_card else None
+        self.stepper = stepper = self.make_stepper()
+        self.captured = Captured(stepper) if isinstance(stepper, Engine) and self.device.type == "cuda" else None
 
     def leave_device(self, note: str) -> None:
         """Go on on the CPU, for the reason in the note."""
@@ -155,7 +156,8 @@ class MeshGPT:
 
     def release(self) -> None:
         """Give back memory that is kept ready for the next request."""
-        or_on_cpu(lambda: self.captured and self.captured.release(), self.leave_device)
+        if captured := self.captured:
+            or_on_cpu(captured.release, self.leave_device)
 
     def make_stepper(self) -> Engine | MeshTransformer:
         """What generates: the engine, or the transformer itself where the engine does not know its kind."""
@@ -209,8 +211,9 @@ class MeshGPT:
     ) -> list[Result]:
         """Make what is asked for: one result a variant, in order.
 
-        Of a variant's candidates those that do not end or are broken are thrown away, and the best of the others is the result. If there
-        is none, candidates are drawn anew, up to `attempts` times in all; then the one with the fewest flaws is the result.
+        Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
+        is the result. If there is none, candidates are drawn anew, RETRIES at once, up to `attempts` times in all; then the one with the
+        fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -227,11 +230,13 @@ class MeshGPT:
         if task.prefix:
             for draft in drafts:
                 task.stream(draft.variant, 0, task.prefix.mesh.quads().face_coordinates())
-        pending, together = drafts, max(1, MOST_ROWS // task.candidates)
-        while pending:
-            batch, pending = pending[:together], pending[together:]
-            self.draw(task, batch, should_stop)
-            pending = pending + [draft for draft in batch if not draft.best.sound and draft.drawn < attempts * task.candidates]
+        pending = drafts
+        for attempt in range(attempts):
+            count = max(task.candidates, RETRIES) if attempt else task.candidates
+            together = max(1, MOST_ROWS // count)
+            for first in range(0, len(pending), together):
+                self.draw(task, pending[first : first + together], count, should_stop)
+            pending = [draft for draft in pending if not draft.best.sound]
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
                 task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
@@ -257,9 +262,8 @@ class MeshGPT:
             started=started,
         )
 
-    def draw(self, task: Task, batch: list[Draft], should_stop: ShouldStop | None) -> None:
-        """Draw candidates for each of the drafts, all at once, and choose among them. Raises Cancelled."""
-        count = task.candidates
+    def draw(self, task: Task, batch: list[Draft], count: int, should_stop: ShouldStop | None) -> None:
+        """Draw `count` candidates for each of the drafts, all at once, and choose among them. Raises Cancelled."""
         for draft in batch:
             draft.rows = [self.row(task, draft.variant, draft.drawn + i) for i in range(count)]
 
@@ -352,13 +356,16 @@ class MeshGPT:
         mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))
         report = mesh.report()
         open_before = prefix.mesh.report().boundary_edges if prefix else 0
-        too_open = report.boundary_edges - max(OPEN_EDGES * report.edges, STILL_OPEN * open_before)
-        return Sample(row, mesh, (not row.ended, report.degenerate + max(0.0, too_open)))
+        too_open = report.boundary_edges - STILL_OPEN * open_before
+        return Sample(row, mesh, (not row.ended or not row.faces, report.degenerate + max(0.0, too_open)))
 
     def best(self, task: Task, samples: list[Sample]) -> Sample:
-        """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws."""
+        """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws.
+
+        Where a single one was asked for, the first sound one will do: to compare them takes longer than to draw them.
+        """
         sound = [sample for sample in samples if sample.sound]
-        if len(sound) < 2:
+        if len(sound) < 2 or task.candidates == 1:
             return min(samples, key=lambda sample: sample.flaws)
         text = self.read(NOTHING) if task.wanted == NOTHING else self.read(task.wanted, NOTHING)
         return max(sound, key=lambda sample: self.suits(sample, text, task.prefix))

@@ -16,11 +16,12 @@ from core.decoding import Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, IntArray
-from core.pipeline import ATTEMPTS, NOTHING, Cancelled, Prefix, Request, Sample, ignore, placements
+from core.pipeline import NOTHING, RETRIES, Cancelled, Prefix, Request, Sample, ignore, placements
 from core.properties import Properties
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
 
+MOST_DRAWN = 1 + RETRIES  # samples of a variant of one candidate
 BOX = Mesh(
     np.array([[x, y, z] for z in (2, 5) for y in (0, 2) for x in (1, 2)], float),
     np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]]),
@@ -78,7 +79,7 @@ def test_streamed_faces_are_the_mesh(model: MeshGPT) -> None:
 def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(model: MeshGPT) -> None:
     result = model.run(Request("a chair", max_faces=1))[0]
     assert not result.ended
-    assert (result.rejected, result.drawn) == (ATTEMPTS - 1, ATTEMPTS)
+    assert (result.rejected, result.drawn) == (MOST_DRAWN - 1, MOST_DRAWN)
     assert "stopped at 1 faces" in result.note
 
 
@@ -131,7 +132,7 @@ def test_without_a_text_the_candidate_with_the_likeliest_new_faces_is_chosen(
 
 
 def test_candidates_are_the_samples_that_attempts_would_have_drawn(model: MeshGPT, all_sound: list[Sample]) -> None:
-    model.run(Request("a chair", max_faces=5, candidates=ATTEMPTS))
+    model.run(Request("a chair", max_faces=5, candidates=MOST_DRAWN))
     at_once = [sample.mesh for sample in all_sound]
     all_sound.clear()
     with pytest.MonkeyPatch.context() as patch:
@@ -287,7 +288,7 @@ def test_of_several_flawed_samples_the_result_is_what_was_streamed_last(model: M
             streamed.extend(coordinates)
 
         result = model.run(Request("a chair", max_faces=6, seed=seed), on_faces)[0]
-        assert result.rejected == ATTEMPTS - 1
+        assert result.rejected == MOST_DRAWN - 1
         np.testing.assert_array_equal(np.array(streamed), result.mesh.quads().face_coordinates())
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, IntArray, Mesh
-from core.pipeline import MeshGPT
+from core.pipeline import ATTEMPTS, MeshGPT
 from core.properties import Properties
 from core.request import Request, Result
 from core.transformer import MeshTransformer
@@ -87,7 +87,7 @@ class Playback:
     def __init__(self, *meshes: Mesh, drawn: int = 1) -> None:
         self.meshes, self.drawn, self.asked = meshes, drawn, list[tuple[Request, int]]()
 
-    def run(self, request: Request, attempts: int = 4) -> list[Result]:
+    def run(self, request: Request, attempts: int = ATTEMPTS) -> list[Result]:
         mesh = self.meshes[len(self.asked) % len(self.meshes)]
         self.asked.append((request, attempts))
         drawn = self.drawn if attempts > 1 else 1
@@ -185,8 +185,8 @@ def test_a_first_sample_is_drawn_again_only_where_it_was_not_kept() -> None:
     once, twice = Playback(mesh), Playback(mesh, drawn=2)
     for model in (once, twice):
         make_all(model, [Request("a chair", seed=7)], "")  # type: ignore[arg-type]
-    assert [attempts for _, attempts in once.asked] == [4]
-    assert [(request.seed, request.candidates, attempts) for request, attempts in twice.asked] == [(7, None, 4), (7, 1, 1)]
+    assert [attempts for _, attempts in once.asked] == [ATTEMPTS]
+    assert [(request.seed, request.candidates, attempts) for request, attempts in twice.asked] == [(7, None, ATTEMPTS), (7, 1, 1)]
 
 
 def test_where_no_face_comes_of_a_request_the_results_are_empty() -> None:
