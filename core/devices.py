@@ -64,8 +64,6 @@ def number(name: str) -> int:
 
 def count_cards() -> tuple[int, str]:
     """How many CUDA devices torch can use, and what it complains of if there are none although it was built for them."""
-    if torch.version.cuda is None:
-        return 0, ""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         cards = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -7,14 +7,18 @@ import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from core import devices, worker
+from core import MeshGPT, devices, worker
 from core.devices import choose, failure, or_on_cpu
+from core.engine import Engine
 from core.errors import MeshGPTError
 from core.fake import FakeMeshGPT
+from core.request import Request
 
 OLD_DRIVER = (
     "CUDA initialization: The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver. (Triggered"
@@ -41,7 +45,6 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
             warnings.warn(seen.complaint, UserWarning, stacklevel=1)
         return seen.cards > 0
 
-    monkeypatch.setattr(torch.version, "cuda", "13.0")
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "is_available", is_available)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: seen.cards)
@@ -205,3 +208,79 @@ def test_giving_memory_back_to_a_card_that_is_gone_is_no_error(monkeypatch: pyte
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "empty_cache", a_failing(RuntimeError("CUDA error: the device is gone")))
     worker.free_memory()
+
+
+# ---- a pipeline on a card that fails
+
+
+@pytest.fixture
+def on_a_card(checkpoint: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Callable[..., MeshGPT]:
+    """Loads the checkpoint as if on a card. fails(model) is called wherever the pipeline puts something on it."""
+    make = MeshGPT.make_stepper
+
+    def load(fails: Callable[[MeshGPT], None]) -> MeshGPT:
+        def make_stepper(model: MeshGPT) -> Any:
+            if model.device.type != "cuda":
+                return make(model)
+            fails(model)
+            return Engine(model.tokenizer, model.config, model.weights, "cpu", precision="fp32")  # stands for one on the card
+
+        monkeypatch.setattr(MeshGPT, "make_stepper", make_stepper)
+        return MeshGPT.from_pretrained(checkpoint, "auto")
+
+    return load
+
+
+NOTE = "the graphics card's memory is full, 300 of its 8000 MB are free; the CPU is used instead"
+
+
+def test_a_model_that_does_not_fit_on_the_card_is_loaded_on_the_cpu_and_its_meshes_say_so(
+    on_a_card: Callable[..., MeshGPT], checkpoint: Path
+) -> None:
+    model = on_a_card(a_failing(torch.OutOfMemoryError("CUDA out of memory")))
+    assert model.device.type == "cpu"
+    assert model.captured is None
+    result, expected = (one.run(Request("a chair", max_faces=4))[0] for one in (model, MeshGPT.from_pretrained(checkpoint, "cpu")))
+    assert NOTE in result.note
+    assert result.mesh.vertices.tobytes() == expected.mesh.vertices.tobytes()
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("CUDA error: out of memory")])
+def test_a_card_that_fails_within_a_mesh_costs_time_and_no_mesh(
+    on_a_card: Callable[..., MeshGPT], checkpoint: Path, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    model = on_a_card(lambda model: None)
+    assert model.captured is not None
+
+    def a_face_and_the_end(text: object, rows: object, sampling: object, on_face: Callable[[int], None], **_: object) -> None:
+        for row in rows:  # type: ignore[attr-defined]
+            row.faces.append([0, 0, 0, 0, 0, 1, 0, 1, 1, -1, -1, -1])
+            on_face(0)
+        raise error
+
+    monkeypatch.setattr(model.captured, "decode", a_face_and_the_end)
+    monkeypatch.setattr(model, "read", MeshGPT.from_pretrained(checkpoint, "cpu").read)
+    starts: list[int] = []
+    result = model.run(Request("a chair", max_faces=4), lambda variant, start, coordinates: starts.append(start))[0]
+    expected = MeshGPT.from_pretrained(checkpoint, "cpu").run(Request("a chair", max_faces=4))[0]
+    assert NOTE in result.note
+    assert starts[:2] == [0, 0]  # what the card had made is thrown away
+    assert result.mesh.vertices.tobytes() == expected.mesh.vertices.tobytes()
+    assert model.device.type == "cpu"
+
+
+def test_whole_faces_make_the_meshes_that_the_loop_makes(
+    on_a_card: Callable[..., MeshGPT], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, other = on_a_card(lambda model: None), MeshGPT.from_pretrained(checkpoint, "cpu")
+    monkeypatch.setattr(model, "read", other.read)
+    monkeypatch.setattr(model, "best", lambda task, samples: samples[0])
+    other.stepper = Engine(other.tokenizer, other.config, other.weights, precision="fp32")
+    request = Request("a chair", variants=3, max_faces=8)
+    for mine, its in zip(model.run(request), other.run(request), strict=True):
+        assert mine.mesh.vertices.tobytes() == its.mesh.vertices.tobytes()
+        assert mine.mesh.faces.tobytes() == its.mesh.faces.tobytes()
+    assert model.captured is not None
+    assert model.captured.rooms
+    model.release()
+    assert not model.captured.rooms
