@@ -22,6 +22,7 @@ GUIDANCE = 2.0
 BATCHES = (1, 8, 64)
 ROUNDS = 3
 RANDOM_FACES = 200  # of a mesh where weights are random
+COMPILED_FACES = 62  # of a mesh where faces are compiled: one graph, for each takes minutes
 
 
 @dataclass
@@ -80,7 +81,8 @@ def generation(
     subject = subject_of(bench, guided)
     path = Captured(subject.engine, precision)
     if compiled:
-        compile_faces(path)
+        subject.faces = min(subject.faces, COMPILED_FACES)
+        compile_faces(path, "aot_eager" if bench.small else "inductor")
     run = path.decode if captured else partial(decode, subject.engine)
     lines = []
     for batch in (1, 3) if bench.small else batches:
@@ -123,14 +125,14 @@ def speed_of(bench: Bench, run: Callable[..., object], subject: Subject, batch: 
     }
 
 
-def compile_faces(path: Any) -> None:
+def compile_faces(path: Any, backend: str) -> None:
     """Let what torch can fuse of a face be fused before it is recorded."""
     make = path.room
 
     def room(*arguments: Any) -> Any:
         made = make(*arguments)
         if made.player.step == made.step:
-            made.player.step = torch.compile(made.step, dynamic=False)
+            made.player.step = torch.compile(made.step, dynamic=False, backend=backend)
         return made
 
     path.room = room

@@ -306,7 +306,7 @@ def complete(faces: int) -> Figures:
     return {"seconds": stamps[0]}
 
 
-def train(model: str, faces: int, batch: int, steps: int) -> Figures:
+def train(model: str, faces: int, batch: int, steps: int, bf16: bool) -> Figures:
     """Seconds of each forward and backward pass over a batch, and memory, in bytes, before and at most. Asked of a new process."""
     network = transformer(model).train()
     codes = torch.from_numpy(script(model, faces))[None].repeat(batch, 1, 1)
@@ -314,7 +314,9 @@ def train(model: str, faces: int, batch: int, steps: int) -> Figures:
     forget_peak()
     for _ in range(steps):
         begin = time.perf_counter()
-        network(codes=codes).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = network(codes=codes)
+        loss.backward()
         seconds.append(time.perf_counter() - begin)
         network.zero_grad(set_to_none=True)
     return {"seconds": seconds, "before": before, "peak": resident_bytes(peak=True)}

@@ -202,10 +202,10 @@ def in_the_worker(bench: Bench) -> list[Row]:
 
 
 def training(bench: Bench) -> list[Row]:
-    """Forward and backward, 512/12, fp32; memory is what the steps need on top of the model."""
+    """Forward and backward, 512/12, in fp32 and under bf16 autocast; memory is what the steps need on top of the model."""
     rows = []
-    for batch in (1, 2):
-        size = {"faces": 768, "batch": batch, "steps": 2}
+    for batch, bf16 in ((1, False), (2, False), (1, True)):
+        size = {"faces": 768, "batch": batch, "steps": 2, "bf16": bf16}
         as_it_ships, one_stream = theirs("train", alone=True, **size)
         asks = [
             ours("train", alone=True, model="512/12", **size),
@@ -218,7 +218,8 @@ def training(bench: Bench) -> list[Row]:
             ("memory", "MB", [[(run["peak"] - run["before"]) / MB] for run in runs]),
         ):
             mine, single, shipped = [*figures, []][:3]
-            rows.append(Row(f"training step, 512/12, {batch} x 768 faces: {what}", unit, mine, shipped, single, bars=[Bar("ratio", 2)]))
+            name = f"training step, 512/12, {batch} x 768 faces{', bf16' if bf16 else ''}: {what}"
+            rows.append(Row(name, unit, mine, shipped, single, bars=[Bar("ratio", 2)]))
     return rows
 
 

@@ -125,14 +125,16 @@ def forward(streams: int, faces: int) -> Figures:
         return {"seconds": time.perf_counter() - begin}
 
 
-def train(streams: int, faces: int, batch: int, steps: int) -> Figures:
+def train(streams: int, faces: int, batch: int, steps: int, bf16: bool) -> Figures:
     """Seconds of each forward and backward pass over a batch, and memory, in bytes, before and at most. Asked of a new process."""
     model, codes = transformer(streams).train(), prompt_codes(batch, faces)
     before, seconds = resident_bytes(), []
     forget_peak()
     for _ in range(steps):
         begin = time.perf_counter()
-        model.forward_on_codes(codes).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = model.forward_on_codes(codes)
+        loss.backward()
         seconds.append(time.perf_counter() - begin)
         model.zero_grad(set_to_none=True)
     return {"seconds": seconds, "before": before, "peak": resident_bytes(peak=True)}
