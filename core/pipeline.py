@@ -44,6 +44,7 @@ RETRIES = 7  # candidates of the later times, or more: at once they take less th
 MOST_ROWS = 64  # samples drawn at once; what is more waits
 STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
+NAMED = 12  # things that a user is told the model knows, of all that it does
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
 PROPERTIES = {"faces": "a number of faces", "extents": "proportions", "polygons": "triangles or quads"}  # as a user is told of them
 PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
@@ -405,12 +406,15 @@ class MeshGPT:
         )
 
     def domain_note(self, text: str) -> str:
-        """A sentence for a text that names nothing the model was trained on, or nothing."""
+        """A sentence for a text that names nothing the model was trained on, or nothing. It names a few things that it was trained on."""
         words = re.findall(r"[a-z]+", text.lower())
         known = {form for noun in self.facts["nouns"] for form in (noun, noun + "s", noun + "es")}
         if not words or known & set(words):
             return ""
-        return f"the model was not trained on anything named in {text.strip()[:60]!r}; it knows: {', '.join(self.facts['domain'])}"
+        domain = self.facts["domain"]
+        some = ", ".join(domain[:: -(-len(domain) // NAMED)])
+        named = text.strip()[:60]
+        return f"the model was not trained on anything named in {named!r}; it knows {len(domain)} kinds of things, such as {some}"
 
     def properties_note(self, properties: Properties) -> str:
         """A sentence for properties that are asked of a model that knows none, or nothing."""

@@ -36,9 +36,6 @@ class MESHGPT_PT_main(bpy.types.Panel):
         if jobs.job:
             failed = jobs.job.stage == "failed"
             draw_text(layout, context, jobs.job.text, icon="ERROR" if failed else "INFO", alert=failed)
-        worker = runtime.running()
-        if worker and worker.ready and worker.ready["domain"]:
-            draw_text(layout, context, "Knows: " + ", ".join(worker.ready["domain"]) + ".")
 
 
 class MESHGPT_PT_options(bpy.types.Panel):
@@ -66,7 +63,6 @@ class MESHGPT_PT_options(bpy.types.Panel):
         column.prop(settings, "max_faces")
 
 
-
 class MESHGPT_PT_shape(bpy.types.Panel):
     """What the whole mesh should be, beside what the prompt says"""
 
@@ -88,6 +84,21 @@ class MESHGPT_PT_shape(bpy.types.Panel):
         if settings.use_extents:
             layout.prop(settings, "extents", text="")
         layout.prop(settings, "bounds")
+
+
+class MESHGPT_PT_domain(bpy.types.Panel):
+    """The kinds of things that the model has learned; anything else is a guess"""
+
+    bl_label = "What It Knows"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        worker = runtime.running()
+        known = worker and worker.ready and worker.ready["domain"]
+        draw_text(self.layout, context, ", ".join(known) if known else "It says so once it has started, with the first mesh.")
 
 
 def draw_progress(layout: bpy.types.UILayout, job: Job) -> None:
@@ -116,7 +127,7 @@ def draw_text(layout: bpy.types.UILayout, context: bpy.types.Context, text: str,
         icon = "NONE" if icon == "NONE" else "BLANK1"
 
 
-CLASSES = (MESHGPT_PT_main, MESHGPT_PT_shape, MESHGPT_PT_options)
+CLASSES = (MESHGPT_PT_main, MESHGPT_PT_shape, MESHGPT_PT_options, MESHGPT_PT_domain)
 
 
 def register() -> None:
