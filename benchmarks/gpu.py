@@ -152,6 +152,8 @@ def main() -> None:
     if options.out is None:
         parser.error("--out FILE says where the results go")
     bench = Bench(torch.device(options.device), options.small)
+    if bench.cuda and not torch.cuda.is_available():
+        parser.error("there is no CUDA device here; --device cpu --small rehearses without one")
     bench.card = measure_card(bench)
     places = options.out.with_suffix(".json"), options.out.with_suffix(".md")
     document = {"card": bench.card, "rows": json.loads(places[0].read_text())["rows"] if places[0].exists() else {}}

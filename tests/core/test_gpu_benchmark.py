@@ -94,7 +94,15 @@ def test_ours_stands_beside_theirs_with_as_many_rows() -> None:
     assert [line[times] for line in table[2:]] == ["30", "", ""]
 
 
-def test_rows_taken_before_are_kept_and_a_missing_card_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_missing_card_is_told_of(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu", "--out", "nowhere"])
+    with pytest.raises(SystemExit):
+        gpu.main()
+    assert "there is no CUDA device here; --device cpu --small rehearses without one" in capsys.readouterr().err
+
+
+def test_rows_taken_before_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gpu, "measure_card", lambda bench: CARD)
     monkeypatch.setattr(gpu, "ask", lambda name, bench: {"table": "Generation", "small": True, "seconds": 0.0, "lines": [{"what": name}]})
     for name in ("512/12", "default"):
