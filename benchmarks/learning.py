@@ -251,8 +251,9 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=Settings.minutes, help="processor time of each variant (default 4)")
     parser.add_argument("--out", type=Path, required=True, help="folder of learning.json, .md and .png")
     parser.add_argument("--only", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help=f"of {', '.join(VARIANTS)}")
+    parser.add_argument("--seed", type=int, default=Settings.seed, help="of first weights and batches (default 0)")
     options = parser.parse_args()
-    settings = Settings(options.minutes)
+    settings = Settings(options.minutes, seed=options.seed)
     torch.set_num_threads(1)
     path = options.out / "learning.json"
     options.out.mkdir(parents=True, exist_ok=True)

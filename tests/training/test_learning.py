@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from benchmarks import learning, tokens
-from benchmarks.curves import draw, steps
+from benchmarks.curves import draw, marks, steps
 from benchmarks.learning import VARIANTS, Settings, Variant, changed, face_nats, learn, main, read_data, table, validate, whole
 from benchmarks.orders import breadth_first, by_pieces, depth_first, triangles, x_first
 from core.autoencoder import MeshAutoencoder
@@ -192,18 +192,19 @@ def test_the_table_begins_with_the_variant_that_learnt_most() -> None:
 
 
 def test_a_curve_is_drawn_at_its_height(tmp_path: Path) -> None:
-    flat = [{"minutes": minutes, "nats_a_mesh": 50.0} for minutes in (1.0, 2.0)]
-    steep = [{"minutes": 1.0, "nats_a_mesh": 100.0}, {"minutes": 2.0, "nats_a_mesh": 60.0}]
-    draw({"flat": flat, "steep": steep}, tmp_path / "curves.png")
-    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("L")).astype(int)
-    column = pixels[:, (50 + 520) // 2 + 80]  # well inside of the plot, which reaches from 50 to 520
-    darkest = column.argmin()
-    assert darkest == pytest.approx(460 / 2, abs=2)  # half of the highest value, half-way up
+    flat = [{"minutes": minutes, "nats_a_mesh": 200.0} for minutes in (1.0, 2.0)]
+    steep = [{"minutes": 1.0, "nats_a_mesh": 1000.0}, {"minutes": 2.0, "nats_a_mesh": 500.0}, {"minutes": 2.0, "nats_a_mesh": 100.0}]
+    draw({"steep": steep, "flat": flat}, tmp_path / "curves.png")
+    pixels = np.asarray(Image.open(tmp_path / "curves.png").convert("RGB")).astype(int)
+    column = pixels[:, 400]  # in the plot, which reaches from 50 to 520, and is a third empty on the left
+    red = np.flatnonzero(column[:, 0] - column[:, 1] > 100)  # the curve that ends second
+    assert red.mean() == pytest.approx(410 - np.log10(2) * 360, abs=2)  # from 410 for 100 up to 50 for 1000
 
 
-def test_marks_on_an_axis_are_round_and_few() -> None:
+def test_marks_on_the_axes_are_round_and_enclose_what_is_drawn() -> None:
     assert steps(4) == [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4]
-    assert steps(1530)[:3] == [0, 200, 400]
+    assert marks([130.0, 88.0, 700.0]) == [50, 100, 200, 500, 1000]
+    assert marks([100.0]) == [100, 200]
 
 
 # ---- tokens
