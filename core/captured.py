@@ -37,6 +37,7 @@ SHORTEST = 64  # faces of the shortest graph; each further one has twice as many
 TEXT_ROOM = 16  # text tokens come in multiples of this many
 AHEAD = 2  # faces that the device may be ahead of the host
 ROOMS = 4  # sizes of request that are kept ready
+ROOMY = 512  # faces that there is room for whatever is asked for, so that one request finds ready what another left
 
 
 class Captured:
@@ -99,6 +100,7 @@ class Captured:
     def room(self, rows: list[Row], text: Text | None, sampling: Sampling, faces: int) -> Room:
         """One that is large enough, made if there is none."""
         tokens = 0 if text is None else text.tokens.shape[1]
+        faces = max(faces, min(self.engine.max_faces, ROOMY))
         size = Size(
             rows=1 << (len(rows) - 1).bit_length(),
             branches=2 if sampling.guidance_scale != 1 else 1,

@@ -201,6 +201,13 @@ def test_temperature_min_p_and_guidance_need_no_new_tensors() -> None:
     assert len(captured.rooms) == 1
 
 
+def test_short_and_long_meshes_share_a_room() -> None:
+    captured = Captured(an_engine("learned"))
+    for faces in (1, 70):
+        sampled(captured, "learned", Sampling(0.0), faces=faces)
+    assert len(captured.rooms) == 1
+
+
 def test_what_is_kept_ready_is_bounded_and_given_back() -> None:
     captured = Captured(an_engine("learned"))
     for rows in (1, 2, 4, 8, 16, 32):
