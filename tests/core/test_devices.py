@@ -274,7 +274,7 @@ def test_whole_faces_make_the_meshes_that_the_loop_makes(
 ) -> None:
     model, other = on_a_card(lambda model: None), MeshGPT.from_pretrained(checkpoint, "cpu")
     monkeypatch.setattr(model, "read", other.read)
-    monkeypatch.setattr(model, "best", lambda task, samples: samples[0])
+    monkeypatch.setattr(MeshGPT, "best", lambda self, task, samples: samples[0])
     other.stepper = Engine(other.tokenizer, other.config, other.weights, precision="fp32")
     request = Request("a chair", variants=3, max_faces=8)
     for mine, its in zip(model.run(request), other.run(request), strict=True):
