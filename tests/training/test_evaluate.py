@@ -316,9 +316,15 @@ def test_parts_are_of_the_whole_and_of_the_size_asked_for() -> None:
 def test_ways_to_finish_are_compared_by_their_distance_to_the_truth(training: Training) -> None:
     whole = Wanted(mesh_of(training.data.grid[training.data.faces(0)]), "a chair", training.data.labels[0])
     unfinished = unfinish([whole] * 2, 2, 300, np.random.default_rng(0))
-    model = Playback(whole.mesh, generate("tree", 5).mesh.canonical())
+    other = generate("tree", 5).mesh.canonical()
+    model = Playback(whole.mesh, other, other, whole.mesh)
     perfect, wrong = finish_all(model, unfinished, training, 0, "")  # type: ignore[arg-type]
     assert model.asked[0][0].mesh is unfinished[0].given
+    bounds = [request.bounds for request, _ in model.asked]
+    assert bounds[::2] == [None, None]
+    np.testing.assert_array_equal(bounds[1], [whole.mesh.vertices.min(0), whole.mesh.vertices.max(0)])
+    assert perfect.told > perfect.model
+    assert wrong.told < wrong.model
     assert perfect.model < perfect.alone
     assert perfect.retrieval is not None
     assert perfect.retrieval < perfect.alone  # the truth itself is in the training set
@@ -327,12 +333,14 @@ def test_ways_to_finish_are_compared_by_their_distance_to_the_truth(training: Tr
 
 def test_wins_are_counted_where_there_is_something_to_win_against() -> None:
     part = Unfinished(NOTHING, wanted("chair", 0))
-    finished = [Finished(part, NOTHING, *distances) for distances in ((1.0, 2.0, 3.0), (2.0, 1.0, 1.0), (3.0, None, 4.0))]
+    distances = ((1.0, 0.5, 2.0, 3.0), (2.0, 0.5, 1.0, 1.0), (3.0, 3.0, None, 4.0))
+    finished = [Finished(part, NOTHING, *each) for each in distances]
     found = compare(finished)
     assert found["better_than_retrieval"] == share([True, False])
+    assert found["told_better_than_retrieval"] == share([True, True])
     assert found["better_than_part_alone"] == share([True, False, True])
     assert found["part_alone_better_than_retrieval"] == share([False, False])
-    assert (found["model"], found["retrieval"], found["part_alone"]) == (2, 1.5, 3)
+    assert (found["model"], found["told"], found["retrieval"], found["part_alone"]) == (2, 0.5, 1.5, 3)
 
 
 # ---- prompts
@@ -408,7 +416,7 @@ def hand_made(value: float, families: int = 64, of: int = 100) -> dict[str, Any]
         "sets": {"new seeds": {"kept": kept, "data": {"boundary": 1.0, "nearest_neighbour_accuracy": good}}},
         "families": [""] * families,
         "recogniser": {"families": 64},
-        "completion": {"new seeds": {"better_than_retrieval": good}},
+        "completion": {"new seeds": {"better_than_retrieval": good, "told_better_than_retrieval": good}},
         "other_words": {"difference": 1 - value, "interval": [0, 1], "recognised": good},
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from core.mesh import FloatArray, Mesh
 from core.pipeline import MeshGPT
-from core.request import Request
+from core.request import Point, Request
 from training.data.dataset import part
 from training.data.parquet import grid_of, mesh_of
 from training.evaluation.making import has_area, run
@@ -34,12 +34,13 @@ class Unfinished:
 
 @dataclass(frozen=True, eq=False)
 class Finished:
-    """One that the model has finished, and its Chamfer distances to the whole: as the model made it, as the nearest training mesh of the
-    category (None if there is none), and as the part alone."""
+    """One that the model has finished, and its Chamfer distances to the whole: as the model made it, as it made it once it was told the box
+    of the whole, as the nearest training mesh of the category (None if there is none), and as the part alone."""
 
     unfinished: Unfinished
     mesh: Mesh
     model: float
+    told: float
     retrieval: float | None
     alone: float
 
@@ -58,17 +59,24 @@ def unfinish(wanted: Sequence[Wanted], count: int, max_faces: int, rng: np.rando
 
 
 def finish_all(model: MeshGPT, unfinished: Sequence[Unfinished], training: Training | None, seed: int, title: str) -> list[Finished]:
-    """Each finished by the model, which is told the caption but not where in the whole the part stands nor how large the whole is."""
+    """Each finished twice by the model: told the caption alone, and told the box of the whole as well, as a user may and retrieval is."""
     finished = []
     for number, one in enumerate(tqdm(unfinished, desc=title)):
-        mesh = run(model, Request(one.whole.caption, one.given, seed=seed + number))[0].mesh
-        mesh = mesh if has_area(mesh) else one.given
+        request = Request(one.whole.caption, one.given, seed=seed + number)
+        both = [run(model, asked)[0].mesh for asked in (request, replace(request, bounds=box(one.whole.mesh)))]
+        meshes = [mesh if has_area(mesh) else one.given for mesh in both]
         rng = np.random.default_rng(seed + number)
-        truth, made, given = (sample_points(each, POINTS, rng) for each in (one.whole.mesh, mesh, one.given))
+        truth, made, told, given = (sample_points(each, POINTS, rng) for each in (one.whole.mesh, *meshes, one.given))
         nearest = training.nearest(given, one.whole.category, one_way=True) if training else None
         retrieval = distance(nearest.cloud, truth) if nearest else None
-        finished.append(Finished(one, mesh, distance(made, truth), retrieval, distance(given, truth)))
+        finished.append(Finished(one, meshes[0], distance(made, truth), distance(told, truth), retrieval, distance(given, truth)))
     return finished
+
+
+def box(mesh: Mesh) -> tuple[Point, Point]:
+    """The lowest and the highest corner."""
+    (a, b, c), (d, e, f) = mesh.vertices.min(0).tolist(), mesh.vertices.max(0).tolist()
+    return (a, b, c), (d, e, f)
 
 
 def distance(first: FloatArray, second: FloatArray) -> float:
@@ -77,13 +85,15 @@ def distance(first: FloatArray, second: FloatArray) -> float:
 
 def compare(finished: Sequence[Finished]) -> dict[str, Any]:
     """Median distances, and shares of the meshes for which one way is better than another."""
-    looked_up = [(one.model, one.retrieval, one.alone) for one in finished if one.retrieval is not None]
+    looked_up = [(one.model, one.told, one.retrieval, one.alone) for one in finished if one.retrieval is not None]
     return {
         "meshes": len(finished),
         "model": float(np.median([one.model for one in finished])) if finished else None,
+        "told": float(np.median([one.told for one in finished])) if finished else None,
         "part_alone": float(np.median([one.alone for one in finished])) if finished else None,
-        "retrieval": float(np.median([retrieval for _, retrieval, _ in looked_up])) if looked_up else None,
-        "better_than_retrieval": share([model < retrieval for model, retrieval, _ in looked_up]),
+        "retrieval": float(np.median([retrieval for _, _, retrieval, _ in looked_up])) if looked_up else None,
+        "better_than_retrieval": share([model < retrieval for model, _, retrieval, _ in looked_up]),
+        "told_better_than_retrieval": share([told < retrieval for _, told, retrieval, _ in looked_up]),
         "better_than_part_alone": share([one.model < one.alone for one in finished]),
-        "part_alone_better_than_retrieval": share([alone < retrieval for _, retrieval, alone in looked_up]),
+        "part_alone_better_than_retrieval": share([alone < retrieval for *_, retrieval, alone in looked_up]),
     }
