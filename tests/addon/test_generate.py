@@ -131,8 +131,10 @@ def test_what_the_whole_should_be_reaches_the_worker(addon, settings, scripted):
 def test_every_option_is_in_the_sidebar(addon, settings):
     panels, layout = importlib.import_module(f"{addon.jobs.__package__}.panels"), MagicMock()
     settings.use_extents = True
+    scaled = SimpleNamespace(system=SimpleNamespace(ui_scale=1.0))
+    context = SimpleNamespace(scene=bpy.context.scene, region=SimpleNamespace(width=300), preferences=scaled)
     for panel in panels.CLASSES[1:]:
-        panel.draw(SimpleNamespace(layout=layout), bpy.context)
+        panel.draw(SimpleNamespace(layout=layout), context)
 
     shown = {call.args[1] for call in layout.mock_calls if call[0].split(".")[-1] == "prop"}
     assert shown == set(settings.bl_rna.properties.keys()) - {"rna_type", "name", "prompt"}

@@ -45,7 +45,8 @@ def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tm
     ticks = itertools.count()
     monkeypatch.setattr(script, "train", partial(train, clock=lambda: float(next(ticks))))
     monkeypatch.setattr(script, "REHEARSED", 3)
-    finetune(monoliths, "", read_config(SETTINGS, ["data={}", "validation=[]", f"init={old}", "minutes=0.1", "batch_faces=200"]), out)
+    options = ["data={}", "validation=[]", f"init={old}", "minutes=0.1", "batch_faces=200", "precision=fp32"]
+    finetune(monoliths, "", read_config(SETTINGS, options), out)
     model = MeshGPT.from_pretrained(out / "checkpoint", "cpu")
     assert model.info()["name"] == "monoliths"
     assert model.info()["domain"] == ["purple monolith", "stool", "unheard of"]
