@@ -1,4 +1,4 @@
-"""Sixteen prompts, the first seed of each, nothing picked: one sheet of pictures.
+"""Twenty-four prompts, the first seed of each, nothing picked: one sheet of pictures.
 
     python demo/gallery.py --out docs/gallery.png
 """
@@ -29,14 +29,22 @@ PROMPTS = (
     "a cluster of mushrooms",
     "a flat pile of rocks",
     "a barrel",
+    "a church with a tall spire",
+    "a bridge",
+    "a tent",
+    "a bottle",
+    "a dog",
+    "an axe",
+    "a gravestone",
+    "a train",
 )
 SEED = 0
-COLUMNS, CELL, CAPTION, GAP = 4, 360, 44, 10
+COLUMNS, CELL, CAPTION, GAP = 6, 280, 40, 8
 PAPER, INK = (250, 248, 245), (60, 52, 48)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Picture sixteen prompts on one sheet.")
+    parser = argparse.ArgumentParser(description="Picture twenty-four prompts on one sheet.")
     parser.add_argument("--out", type=Path, default=Path("docs/gallery.png"))
     out = parser.parse_args().out
     pictures, rejected, drawn = [], 0, 0
@@ -61,7 +69,7 @@ def sheet(pictures: list[Image.Image], captions: tuple[str, ...]) -> Image.Image
     """The pictures in rows of COLUMNS, each with its caption below."""
     rows = -(-len(pictures) // COLUMNS)
     page = Image.new("RGB", (COLUMNS * (CELL + GAP) + GAP, rows * (CELL + CAPTION + GAP) + GAP), PAPER)
-    pen, font = ImageDraw.Draw(page), ImageFont.load_default(17)
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(14)
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(index, COLUMNS)
         x, y = GAP + column * (CELL + GAP), GAP + row * (CELL + CAPTION + GAP)
