@@ -10,6 +10,7 @@ A corner is one number: its coordinates are the digits of it, in a base one abov
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -68,7 +69,8 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.base = codebook_size + 1
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
-        column = torch.arange(codebook_size, device=device)
+        self.columns = column = torch.arange(codebook_size, device=device)
+        self.last_digit = torch.arange(3, device=device) == 2
         self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest corner that can still come of a code
         for level, weight in enumerate(self.weights):
             self.reach[level, :codebook_size] = column * weight + (weight - 1)
@@ -117,7 +119,12 @@ class BatchCoordinateGrammar(BatchGrammar):
         else:
             mask = super().allowed(vertex, level, faces) & (self.reach_or_other[level] >= self.rest[:, None])
         if vertex == 3 and level == 0:
-            mask[:, self.absent].logical_and_(~self.tied & (self.taken != self.no_corner).all(1))
+            lacks_area = self.flat(self.face[:2], self.places(self.face[2])[:, None])[:, 0]
+            mask[:, self.absent].logical_and_(~self.tied & ~lacks_area & (self.taken != self.no_corner).all(1))
+        if vertex == self.v - 1 and level == 2:
+            begun = self.places(self.bound - self.rest)[:, None]
+            lacks_area = self.flat(self.face, torch.where(self.last_digit, self.columns[:, None], begun))
+            mask[:, : self.absent].logical_and_(~lacks_area)
         if vertex and level == 2:
             places = (self.taken + (self.rest - self.bound)[:, None]).bitwise_and_(NOT_NEGATIVE).clamp_(max=self.end)
             mask.scatter_(1, places, False)  # `end`, which is not allowed here, stands for corners that are elsewhere
@@ -139,6 +146,19 @@ class BatchCoordinateGrammar(BatchGrammar):
             if vertex == self.v - 1:
                 self.taken = torch.cat([self.taken, self.missing(self.taken, self.seen[:, :faces])], 1)
         self.rest = self.bound
+
+    def places(self, corners: Tensor) -> Tensor:
+        """[r, 3] the digits of corners [r]."""
+        return torch.stack([corners // weight % self.base for weight in self.weights], 1)
+
+    def flat(self, known: list[Tensor], last: Tensor) -> Tensor:
+        """[r, n] which places of the last corner [r, n, 3] leave a face of the corners known without area."""
+        first, *others = map(self.places, known)
+        others = [(other - first)[:, None] for other in others]
+        normal = torch.linalg.cross(others[-1], last - first[:, None])
+        for one, next_one in pairwise(others):
+            normal = normal + torch.linalg.cross(one, next_one)
+        return (normal == 0).all(2)
 
     def missing(self, known: Tensor, seen: Tensor) -> Tensor:
         """[r, n] of each face that has been, the corner that it has beside those `known` [r, v - 1], if it has them all."""

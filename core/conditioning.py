@@ -61,11 +61,13 @@ class Text:
     tokens: Tensor
     mask: Tensor
 
+    def last(self) -> Tensor:
+        """[b] where the last token of each prompt stands."""
+        return torch.where(self.mask, torch.arange(self.mask.shape[1], device=self.mask.device), 0).amax(1)
+
     def pooled(self) -> Tensor:
         """[b, width] the last token of each prompt, which has seen the others."""
-        position = torch.arange(self.mask.shape[1], device=self.mask.device)
-        last = torch.where(self.mask, position, 0).amax(1)
-        return self.tokens[torch.arange(len(last), device=last.device), last]
+        return self.tokens[torch.arange(len(self.tokens), device=self.tokens.device), self.last()]
 
     def select(self, rows: Tensor) -> Text:
         """Those rows, in that order."""
@@ -80,8 +82,10 @@ class Text:
         return cls(tokens, torch.cat([F.pad(text.mask, (0, missing)) for missing, text in padded]))
 
     def behind(self, other: Text) -> Text:
-        """The tokens of both, the other's first."""
-        return Text(torch.cat([other.tokens, self.tokens], 1), torch.cat([other.mask, self.mask], 1))
+        """The tokens of both, the other's first. What the other says is also added to this one's last token, which stands for the whole."""
+        last = F.one_hot(self.last(), self.mask.shape[1])[..., None].to(self.tokens)
+        said = (other.tokens * other.mask[..., None]).sum(1, keepdim=True)
+        return Text(torch.cat([other.tokens, self.tokens + last * said], 1), torch.cat([other.mask, self.mask], 1))
 
     @classmethod
     def from_embeddings(cls, embeddings: Tensor) -> Text:

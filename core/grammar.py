@@ -6,6 +6,8 @@ Ask `allowed()`, draw from what it allows, `push` the draw. When nothing is allo
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,7 +58,8 @@ class CodeGrammar:
 
 
 class CoordinateGrammar(CodeGrammar):
-    """What holds for grid coordinates z, y, x beside: no face repeats a corner or another face, and faces come in canonical order.
+    """What holds for grid coordinates z, y, x beside: no face repeats a corner or another face, each has an area, and faces come in
+    canonical order.
 
     New faces are in order among themselves, and repeat none of those given. A code costs the same however many faces there are: what
     would make a face that has been out of all corners but the last is looked up.
@@ -85,8 +88,12 @@ class CoordinateGrammar(CodeGrammar):
         mask[: max(low, 0)] = False
         if level == 2:
             self.forbid_repeats(mask, vertex)
-        elif vertex == 3 and level == 0 and NO_CORNER in self.completions.get(corners(face), ()):
-            mask[self.absent] = False
+            if vertex == self.vertices_per_face - 1:
+                mask[: self.absent] &= ~flat(face, np.arange(self.absent))
+        elif vertex == 3 and level == 0:
+            lacks_area = flat(face[:8], np.array(face[8:])).all()
+            if lacks_area or NO_CORNER in self.completions.get(corners(face), ()):
+                mask[self.absent] = False
         return mask
 
     def forbid_repeats(self, mask: NDArray[np.bool_], vertex: int) -> None:
@@ -120,6 +127,23 @@ class CoordinateGrammar(CodeGrammar):
         elif len(whole) == self.vertices_per_face:
             for corner in whole:
                 self.completions.setdefault(whole - {corner}, []).append(corner)
+
+
+def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
+    """Which values [n] of its last coordinate leave a face without area. face: its other coordinates, z, y, x of each corner.
+
+    Twice the area is the length of a sum of cross products of the corners' places from the first one.
+    """
+    az, ay, ax, *others = face
+    places = [(others[i] - az, others[i + 1] - ay, others[i + 2] - ax) for i in range(0, len(others) - 2, 3)]
+    normal = [0, 0, 0]
+    for (pz, py, px), (qz, qy, qx) in pairwise(places):
+        normal = [normal[0] + py * qx - px * qy, normal[1] + px * qz - pz * qx, normal[2] + pz * qy - py * qz]
+    (pz, py, px), qz, qy, qx = places[-1], others[-2] - az, others[-1] - ay, last - ax
+    if normal[2] + pz * qy - py * qz:
+        return np.zeros(len(last), bool)
+    none: NDArray[np.bool_] = (normal[0] + py * qx - px * qy == 0) & (normal[1] + px * qz - pz * qx == 0)
+    return none
 
 
 def corners(face: list[int]) -> frozenset[Corner]:

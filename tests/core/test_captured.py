@@ -139,7 +139,8 @@ def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temp
     given = a_part(kind) if part else None
     expected = faces_of(sampled(engine, kind, sampling, given=given))
     assert faces_of(sampled(Captured(engine), kind, sampling, given=given)) == expected
-    assert sum(len(faces) for faces, _ in expected) >= 3
+    if temperature:  # at 0 it may run into a corner at once
+        assert sum(len(faces) for faces, _ in expected) >= 3
 
 
 @pytest.mark.parametrize("kind", ["quads", "learned"])

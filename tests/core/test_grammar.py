@@ -35,7 +35,13 @@ def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[in
         return False
     corners = {frozenset(old[i : i + 3] for i in range(0, length, 3) if old[i] != ABSENT) for old in map(tuple, before + given)}
     complete = len(face) == length or face[9:10] == [ABSENT]
-    return not (complete and frozenset(whole) in corners)
+    return not (complete and (frozenset(whole) in corners or not twice_the_area(whole)))
+
+
+def twice_the_area(vertices: list[tuple[int, ...]]) -> float:
+    """Of a polygon: the length of the sum of its triangles' cross products."""
+    places = np.array(vertices) - vertices[0]
+    return float(np.linalg.norm(np.cross(places[1:-1], places[2:]).sum(0)))
 
 
 def drawn_faces(grammar: CodeGrammar, rng: np.random.Generator, count: int) -> list[list[int]]:
