@@ -212,7 +212,7 @@ def test_a_precision_that_there_is_not_is_refused() -> None:
 
 def test_the_settings_that_come_along_can_be_read() -> None:
     path = Path(train_autoencoder.__file__).parent / "configs/autoencoder.yaml"
-    assert read_config(path, []).steps > 1000
+    assert read_config(path, []).autoencoder["num_discrete_coors"] == 129
 
 
 def test_the_rate_rises_then_falls_to_a_fiftieth() -> None:
