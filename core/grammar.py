@@ -139,10 +139,10 @@ def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
     normal = [0, 0, 0]
     for (pz, py, px), (qz, qy, qx) in pairwise(places):
         normal = [normal[0] + py * qx - px * qy, normal[1] + px * qz - pz * qx, normal[2] + pz * qy - py * qz]
-    (pz, py, px), qz, qy, qx = places[-1], others[-2] - az, others[-1] - ay, last - ax
+    (pz, py, px), qz, qy, x = places[-1], others[-2] - az, others[-1] - ay, last - ax
     if normal[2] + pz * qy - py * qz:
         return np.zeros(len(last), bool)
-    none: NDArray[np.bool_] = (normal[0] + py * qx - px * qy == 0) & (normal[1] + px * qz - pz * qx == 0)
+    none: NDArray[np.bool_] = (normal[0] + py * x - px * qy == 0) & (normal[1] + px * qz - pz * x == 0)
     return none
 
 

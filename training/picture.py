@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from textwrap import fill
 
 import numpy as np
 import torch
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from core.decoding import Row, Sampling, decode
 from core.mesh import Mesh
 from core.pipeline import MeshGPT
 from core.tokenizer import Tokenizer
 from training.data.dataset import CodeSet
-from training.procedural.gallery import CELL, COLOURS, LABEL, PAPER, picture
+from training.drawing import COLOURS, contact_sheet
 
 COLUMNS = 4
 MOST_FACES = 400  # a model that does not end anything yet should not take minutes
@@ -41,22 +40,10 @@ def draw_samples(model: MeshGPT, captions: Sequence[str]) -> Image.Image:
     rows = [Row(model.tokenizer.grammar(None), np.random.default_rng(place), []) for place in range(len(captions))]
     decode(model.stepper, text, rows, sampling, max_faces=min(MOST_FACES, model.stepper.max_faces))
     labels = [f"{caption} ({len(row.faces)}{'' if row.ended else ', no end'})" for caption, row in zip(captions, rows, strict=True)]
-    return contact_sheet([mesh_of_codes(row.faces, model.tokenizer) for row in rows], labels)
+    meshes = [mesh_of_codes(row.faces, model.tokenizer) for row in rows]
+    return contact_sheet(list(zip(meshes, labels, strict=True)), COLUMNS).quantize(COLOURS)
 
 
 def mesh_of_codes(faces: list[list[int]], tokenizer: Tokenizer) -> Mesh:
     """The mesh of faces of codes [faces, codes a face]."""
     return Mesh.from_face_coordinates(tokenizer.decode(np.array(faces, np.int64).reshape(-1, tokenizer.codes_per_face)))
-
-
-def contact_sheet(meshes: Sequence[Mesh], labels: Sequence[str], columns: int = COLUMNS) -> Image.Image:
-    """The meshes in reading order, each over its label; a cell stays empty where a mesh has no faces."""
-    rows = -(-len(meshes) // columns)
-    sheet = Image.new("RGB", (columns * CELL, rows * (CELL + LABEL)), PAPER)
-    words = ImageDraw.Draw(sheet)
-    for place, (mesh, label) in enumerate(zip(meshes, labels, strict=True)):
-        x, y = place % columns * CELL, place // columns * (CELL + LABEL)
-        if len(mesh.faces):
-            sheet.paste(Image.fromarray(picture(mesh, CELL)), (x, y))
-        words.text((x + 6, y + CELL), fill(label, CELL // 6), fill=(60, 60, 60))
-    return sheet.quantize(COLOURS)

@@ -454,8 +454,8 @@ def test_a_contact_sheet_shows_every_mesh_and_leaves_the_place_of_an_empty_one(t
     chair = generate("chair", 0).mesh
     draw_sheet(tmp_path / "sheet.png", [Section("some", [(chair, "a chair")] * 13), Section("none", [(NOTHING, "")])])
     page = np.asarray(Image.open(tmp_path / "sheet.png").convert("L"))
-    assert page.shape == (30 + 2 * 200 + 30 + 200, 12 * 150)
-    cells = [page[y : y + 150, x : x + 150] for y, x in ((30, 0), (30, 1650), (230, 0), (230, 150), (460, 0))]
+    assert page.shape == (30 + 2 * 210 + 30 + 210, 12 * 160)
+    cells = [page[y : y + 160, x : x + 160] for y, x in ((30, 0), (30, 1760), (240, 0), (240, 160), (480, 0))]
     assert [bool(cell.std() > 5) for cell in cells] == [True, True, True, False, False]
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from core.mesh import Mesh
 from training.data.dataset import CodeSet
 from training.data.parquet import Row, grid_of, write_shards
-from training.picture import CELL, LABEL, contact_sheet, pick_captions
+from training.drawing import CELL, LABEL, contact_sheet
+from training.picture import pick_captions
 from training.procedural import generate
 
 
@@ -30,7 +31,7 @@ def test_each_set_gives_as_many_captions_and_always_the_same(tmp_path: Path) -> 
 
 def test_each_mesh_has_its_cell_and_one_without_faces_leaves_it_empty() -> None:
     stool, nothing = generate("stool", 0).mesh, Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int64))
-    sheet = np.asarray(contact_sheet([stool, nothing, stool], ["a stool", "nothing", "a stool"], columns=2).convert("RGB"))
+    sheet = np.asarray(contact_sheet([(stool, "a stool"), (nothing, "nothing"), (stool, "a stool")], columns=2))
     assert sheet.shape == (2 * (CELL + LABEL), 2 * CELL, 3)
     cells = [sheet[y : y + CELL, x : x + CELL] for y in (0, CELL + LABEL) for x in (0, CELL)]
     colours = [len(np.unique(cell.reshape(-1, 3), axis=0)) for cell in cells]

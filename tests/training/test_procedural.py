@@ -18,9 +18,10 @@ from scipy.sparse.csgraph import connected_components
 
 from core.errors import MeshGPTError
 from core.mesh import Mesh
+from training.drawing import CELL, picture
 from training.procedural import FAMILIES, Sample, generate
 from training.procedural.captions import NUMBERS
-from training.procedural.gallery import CELL, draw_gallery, picture
+from training.procedural.gallery import draw_gallery
 from training.procedural.parts import box, lathe, prism, to_mesh
 
 NAMES = list(FAMILIES)

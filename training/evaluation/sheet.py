@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import wrap
 
 from PIL import Image, ImageDraw
 
 from core.mesh import Mesh
-from training.procedural.gallery import PAPER, picture
+from training.drawing import CELL, COLOURS, PAPER, contact_sheet
 
-COLUMNS, CELL, LABEL, TITLE = 12, 150, 50, 30  # pixels
-LINES, LETTERS = 4, 25  # of a label
-INK = (60, 60, 60)
-COLOURS = 64  # few, so that the file is small
+COLUMNS, TITLE = 12, 30  # pictures in a row; pixels of a section's title
 
 
 @dataclass(frozen=True)
@@ -25,22 +21,15 @@ class Section:
     title: str
     cells: Sequence[tuple[Mesh, str]]
 
-    @property
-    def height(self) -> int:
-        return TITLE + -(-len(self.cells) // COLUMNS) * (CELL + LABEL)
-
 
 def draw_sheet(path: Path, sections: Sequence[Section]) -> None:
     """Write all sections, one below the other, as a PNG."""
-    sheet = Image.new("RGB", (COLUMNS * CELL, sum(section.height for section in sections)), PAPER)
+    pictures = [contact_sheet(section.cells, COLUMNS) for section in sections]
+    sheet = Image.new("RGB", (COLUMNS * CELL, sum(TITLE + picture.height for picture in pictures)), PAPER)
     pen, top = ImageDraw.Draw(sheet), 0
-    for section in sections:
+    for section, picture in zip(sections, pictures, strict=True):
         pen.text((6, top + TITLE // 2), section.title, (0, 0, 0), anchor="lm")
-        for place, (mesh, label) in enumerate(section.cells):
-            x, y = place % COLUMNS * CELL, top + TITLE + place // COLUMNS * (CELL + LABEL)
-            if len(mesh.faces):
-                sheet.paste(Image.fromarray(picture(mesh, CELL)), (x, y))
-            pen.text((x + 5, y + CELL), "\n".join(wrap(label, LETTERS)[:LINES]), INK, spacing=1)
-        top += section.height
+        sheet.paste(picture, (0, top + TITLE))
+        top += TITLE + picture.height
     path.parent.mkdir(parents=True, exist_ok=True)
     sheet.quantize(COLOURS).save(path, optimize=True)
