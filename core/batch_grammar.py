@@ -70,7 +70,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
         self.columns = column = torch.arange(codebook_size, device=device)
-        self.last_digit = torch.arange(3, device=device) == 2
+        self.digit = torch.arange(3, device=device)
         self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest corner that can still come of a code
         for level, weight in enumerate(self.weights):
             self.reach[level, :codebook_size] = column * weight + (weight - 1)
@@ -121,10 +121,8 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 3 and level == 0:
             lacks_area = self.flat(self.face[:2], self.places(self.face[2])[:, None])[:, 0]
             mask[:, self.absent].logical_and_(~self.tied & ~lacks_area & (self.taken != self.no_corner).all(1))
-        if vertex == self.v - 1 and level == 2:
-            begun = self.places(self.bound - self.rest)[:, None]
-            lacks_area = self.flat(self.face, torch.where(self.last_digit, self.columns[:, None], begun))
-            mask[:, : self.absent].logical_and_(~lacks_area)
+        if vertex == self.v - 1 and level:
+            mask[:, : self.absent].logical_and_(~self.leads_to_no_area(level))
         if vertex and level == 2:
             places = (self.taken + (self.rest - self.bound)[:, None]).bitwise_and_(NOT_NEGATIVE).clamp_(max=self.end)
             mask.scatter_(1, places, False)  # `end`, which is not allowed here, stands for corners that are elsewhere
@@ -146,6 +144,14 @@ class BatchCoordinateGrammar(BatchGrammar):
             if vertex == self.v - 1:
                 self.taken = torch.cat([self.taken, self.missing(self.taken, self.seen[:, :faces])], 1)
         self.rest = self.bound
+
+    def leads_to_no_area(self, level: int) -> Tensor:
+        """[r, codebook_size] which last coordinates leave the face without area; which next to last ones do, whatever comes then."""
+        begun, digit, columns = self.places(self.bound - self.rest)[:, None], self.digit, self.columns[:, None]
+        if level == 2:
+            return self.flat(self.face, torch.where(digit == 2, columns, begun))
+        last = torch.where(digit == 1, columns, begun)  # with 0 as its last digit, and with 1
+        return self.flat(self.face, last) & self.flat(self.face, last + (digit == 2).long())
 
     def places(self, corners: Tensor) -> Tensor:
         """[r, 3] the digits of corners [r]."""

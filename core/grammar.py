@@ -88,13 +88,22 @@ class CoordinateGrammar(CodeGrammar):
         mask[: max(low, 0)] = False
         if level == 2:
             self.forbid_repeats(mask, vertex)
-            if vertex == self.vertices_per_face - 1:
-                mask[: self.absent] &= ~flat(face, np.arange(self.absent))
+        if level and vertex == self.vertices_per_face - 1:
+            mask[: self.absent] &= ~self.leads_to_no_area(vertex, level)
         elif vertex == 3 and level == 0:
             lacks_area = flat(face[:8], np.array(face[8:])).all()
             if lacks_area or NO_CORNER in self.completions.get(corners(face), ()):
                 mask[self.absent] = False
         return mask
+
+    def leads_to_no_area(self, vertex: int, level: int) -> NDArray[np.bool_]:
+        """[codebook_size] which last coordinates leave this face without area; which next to last ones do, whatever comes then."""
+        face, codes = self.face, np.arange(self.absent)
+        if level == 2:
+            return flat(face, codes)
+        if face[3 * vertex - 3 : 3 * vertex - 1] != face[:2]:  # the area depends on the last coordinate
+            return np.zeros(len(codes), bool)
+        return np.array([flat([*face, code], codes[:1]).all() for code in codes.tolist()])
 
     def forbid_repeats(self, mask: NDArray[np.bool_], vertex: int) -> None:
         """Strike out a last coordinate that would repeat a corner of this face, or this face one that has been."""

@@ -34,6 +34,8 @@ def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[in
     if len(set(whole)) < len(whole) or any(ABSENT not in v and v < vertices[0][: len(v)] for v in vertices[1:]):
         return False
     corners = {frozenset(old[i : i + 3] for i in range(0, length, 3) if old[i] != ABSENT) for old in map(tuple, before + given)}
+    if len(face) == length - 1 and ABSENT not in face and not any(twice_the_area([*whole, (*face[-2:], last)]) for last in (0, 1)):
+        return False  # two points of a line stand for all of them
     complete = len(face) == length or face[9:10] == [ABSENT]
     return not (complete and (frozenset(whole) in corners or not twice_the_area(whole)))
 
