@@ -488,7 +488,7 @@ def test_the_whole_runs_on_an_untrained_model_and_says_the_same_again(
     assert report["sets"][str(folder)]["data"]["copied"]["share"] == 1  # it is the training set itself
     assert len(report["bars"]) == 7 + 2 * len(report["sets"])
     assert set(report["properties"]) == {"asked", "unasked"}
-    assert Image.open(tmp_path / "evaluation.png").width == 1800
+    assert Image.open(tmp_path / "evaluation.png").width == 12 * 160
     again, _ = evaluation.evaluate(MeshGPT.from_pretrained(checkpoint, "cpu"), prompts=2, data=[folder], training=[folder])
     assert without_times(again) == without_times(report)
 
