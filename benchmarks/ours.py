@@ -36,6 +36,7 @@ from core.engine_layers import Layer, Matrix
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import Request
+from core.properties import Properties
 from core.transformer import MeshTransformer
 from core.worker import set_threads
 
@@ -240,7 +241,7 @@ def nats(precision: str) -> Figures:
     """Nats a face that the default model gives to held-out procedural meshes, through the engine."""
     stepper, total, faces = engine("default", precision), 0.0, 0
     for codes, caption in held_out():
-        text = pipeline().read(caption, guided=False)
+        text = pipeline().read((caption, Properties()))
         total += float(stepper.nats(torch.from_numpy(codes)[None], text, torch.zeros(1, dtype=torch.long)).sum())
         faces += len(codes)
     return {"nats": total / faces, "faces": faces}
@@ -250,7 +251,7 @@ def speculate(drafted: bool) -> Figures:
     """Seconds to generate the held-out meshes with the default model, with guesses at corners or without, and the share guessed right."""
     stepper, seconds, corners, right = engine("default"), 0.0, 0, 0
     for codes, caption in held_out():
-        sample, text = row("default", codes, 0, seed=0), pipeline().read(caption, guided=False)
+        sample, text = row("default", codes, 0, seed=0), pipeline().read((caption, Properties()))
         sample.drafter = drafter(stepper) if drafted else None
         begin = time.perf_counter()
         decode(stepper, text, [sample], Sampling(), max_faces=len(codes))
