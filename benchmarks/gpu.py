@@ -29,6 +29,7 @@ from benchmarks.gpu_generation import default_subject, generation, random_subjec
 from benchmarks.gpu_theirs import theirs
 from benchmarks.gpu_training import activations, training
 from benchmarks.side import ROOT
+from benchmarks.table import markdown
 
 LIMIT = 400  # seconds that a row may take
 
@@ -110,8 +111,7 @@ def render(document: dict[str, Any]) -> str:
         lines = [line for one in taken if one["table"] == table for line in one["lines"]]
         if lines:
             beside = [line | {"times theirs": line["faces/s"] / rival[line["batch"]]} if compares(line, rival) else line for line in lines]
-            body = [columns, ("---",) * len(columns), *(cells(line, columns) for line in beside)]
-            parts.append(f"## {table}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in body))
+            parts.append(f"## {table}\n\n" + markdown([columns, *(cells(line, columns) for line in beside)]))
     if any(one["small"] for one in taken):
         parts.insert(1, "**A rehearsal: rows were taken at a tenth of their size, and their figures mean nothing.**")
     return "\n\n".join(parts) + "\n"

@@ -25,6 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.table import markdown
+
 LEVELS = 128
 MAX_FACES = 200
 BATCH = 16
@@ -213,8 +215,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         "triangle accuracy": lambda row: f"{row['triangle accuracy']:.1%}",
         "vertex accuracy": lambda row: f"{row['vertex accuracy']:.1%}",
     }
-    lines = [list(columns), ["---"] * len(columns), *([cell(row) for cell in columns.values()] for row in rows)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return markdown([list(columns), *([cell(row) for cell in columns.values()] for row in rows)])
 
 
 def main() -> None:

@@ -88,8 +88,13 @@ def spread(figures: Sequence[float]) -> dict[str, Any] | None:
 
 def render(rows: Sequence[Row]) -> str:
     """The rows as one Markdown table."""
-    lines = [HEADER, ("---",) * len(HEADER), *(cells(row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown([HEADER, *(cells(row) for row in rows)])
+
+
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A Markdown table of those cells, the first line its head."""
+    head, *body = lines
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ["---"] * len(head), *body))
 
 
 def cells(row: Row) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.learning import PLAIN, Settings, Variant, learn, read_data, read_results, write_results
+from benchmarks.table import markdown
 from core.checkpoint import save_checkpoint
 from core.decoding import Row, Sampling, decode
 from core.errors import MeshGPTError
@@ -173,8 +174,7 @@ def page(runs: dict[str, Any]) -> str:
         "faces a processor second, engine alone": lambda name: f"{runs[name]['generation']['faces_a_second_alone']:.0f}",
         "faces a processor second, with decoding": lambda name: f"{runs[name]['generation']['faces_a_second']:.0f}",
     }
-    lines = [["", *names], ["---"] * (len(names) + 1), *([what, *map(cell, names)] for what, cell in rows.items())]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    return markdown([["", *names], *([what, *map(cell, names)] for what, cell in rows.items())]) + "\n"
 
 
 def main() -> None:

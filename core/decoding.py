@@ -76,6 +76,11 @@ class Sampling:
     guidance_scale: float = 1.0
     remove_parallel_component: bool = False
 
+    @property
+    def branches(self) -> int:
+        """Rows that a sample takes in a batch: with guidance 2, with the text and without."""
+        return 1 if self.guidance_scale == 1 else 2
+
 
 @dataclass
 class Row:
@@ -111,12 +116,7 @@ def decode(
     given: [m, codes a face] faces to go on from, the same for all rows. should_stop: asked after every face.
     Raises ValueError if text has another number of rows.
     """
-    branches = 2 if sampling.guidance_scale != 1 else 1
-    said = 1 if text is None else len(text.tokens)
-    if said not in (branches, branches * len(rows)):
-        raise ValueError(
-            f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches} or {branches * len(rows)}"
-        )
+    branches, said = sampling.branches, count_texts(text, len(rows), sampling)
     device = stepper.device
     prefix = None if given is None else torch.from_numpy(given).to(device).expand(said, -1, -1)
     state = stepper.begin(text, prefix, max_faces + (0 if given is None else len(given)))
@@ -152,6 +152,16 @@ def decode(
     return True
 
 
+def count_texts(text: Text | None, rows: int, sampling: Sampling) -> int:
+    """Rows of a text for so many samples, 1 for none. Raises ValueError if they are neither one a branch nor one for each sample."""
+    said, branches = 1 if text is None else len(text.tokens), sampling.branches
+    if said not in (branches, branches * rows):
+        raise ValueError(
+            f"text has {said} rows; with guidance scale {sampling.guidance_scale} there must be {branches} or {branches * rows}"
+        )
+    return said
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Steps run on one thread, however many there are for whole passes: they are too small to share.
@@ -168,7 +178,7 @@ def one_thread() -> Iterator[None]:
 
 def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling) -> tuple[IntArray, list[int]]:
     """A face of symbols [b, v k] for each row, and the rows for which it is whole: the others have come to their end."""
-    guided = sampling.guidance_scale != 1
+    guided = sampling.branches == 2
 
     def tensor(symbols: IntArray) -> Tensor:
         """Symbols [b, ...] for each branch."""

@@ -28,6 +28,7 @@ from core.engine import Engine
 from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
+from core.placement import Prefix, placements
 from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
@@ -47,7 +48,6 @@ FACES_AT_ONCE = 768  # of placements that are held against each other: more are 
 NAMED = 12  # things that a user is told the model knows, of all that it does
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
 PROPERTIES = {"faces": "a number of faces", "extents": "proportions", "polygons": "triangles or quads"}  # as a user is told of them
-PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of the whole
 
 
 Wish = tuple[str, Properties]  # what a mesh shall be
@@ -452,28 +452,6 @@ class MeshGPT:
         behind = torch.arange(nats.shape[1], device=self.device) >= counts[:, None]
         costs: list[float] = (nats.masked_fill(behind, 0).sum(1) / counts).tolist()
         return costs
-
-
-class Prefix:
-    """A given part, placed. codes: its faces. vertices: its own coordinates by grid point, so that new faces join it exactly."""
-
-    def __init__(self, tokenizer: Tokenizer, mesh: Mesh, frame: Frame) -> None:
-        self.mesh, self.frame = mesh, frame
-        self.codes = tokenizer.encode(mesh, frame)
-        grid = quantise(frame.to_unit(mesh.vertices), tokenizer.levels)
-        self.vertices = dict(zip(map(tuple, grid.tolist()), mesh.vertices, strict=True))
-
-
-def placements(tight: Frame) -> list[Frame]:
-    """Boxes that hold what fills the box `tight`: of the same size, and larger with the part on the floor, at the top or at a side."""
-    frames = [tight]
-    for share in PLACEMENT_SCALES:
-        scale = tight.scale / share
-        room = scale - tight.scale
-        for x, y, z in [(0, 0, 0), (0, 0, 1), (0, 0, 0.5), (-0.5, 0, 0), (0.5, 0, 0), (0, -0.5, 0), (0, 0.5, 0)]:
-            origin = np.array(tight.origin) - np.array([x, y, z]) * room
-            frames.append(Frame(tuple(origin.tolist()), scale))
-    return frames
 
 
 def ignore(variant: int, start: int, coordinates: FloatArray) -> None:

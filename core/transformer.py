@@ -406,7 +406,7 @@ class MeshTransformer(Pretrained, nn.Module):
         rows = next((len(one) for one in (texts, text_embeds, properties) if one is not None), batch_size)
         sampling = Sampling(temperature, min_p, cond_scale if self.text else 1.0, remove_parallel_component)
         text = self.read_text(texts, text_embeds, rows)
-        if text is not None and self.text is not None and sampling.guidance_scale != 1:
+        if text is not None and self.text is not None and sampling.branches == 2:
             text = Text.stack([text, self.text([""] * rows)])
             properties = None if properties is None else torch.cat([properties, properties])
         text = self.with_properties(text, properties)

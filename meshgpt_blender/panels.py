@@ -15,13 +15,25 @@ from .properties import settings_of
 Icon = Literal["NONE", "BLANK1", "ERROR", "INFO"]
 
 
-class MESHGPT_PT_main(bpy.types.Panel):
-    """The prompt, the buttons and how it goes"""
+class InSidebar:
+    """Where all panels are."""
 
-    bl_label = "MeshGPT"
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "MeshGPT"
+
+
+class InMain(InSidebar):
+    """Those that are folded up below the first one."""
+
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}
+
+
+class MESHGPT_PT_main(InSidebar, bpy.types.Panel):
+    """The prompt, the buttons and how it goes"""
+
+    bl_label = "MeshGPT"
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -38,20 +50,13 @@ class MESHGPT_PT_main(bpy.types.Panel):
             draw_text(layout, context, jobs.job.text, icon="ERROR" if failed else "INFO", alert=failed)
 
 
-class MESHGPT_PT_options(bpy.types.Panel):
+class MESHGPT_PT_options(InMain, bpy.types.Panel):
     """How many, how large, how faithful"""
 
     bl_label = "Options"
-    bl_parent_id = "MESHGPT_PT_main"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, settings_of(context.scene)
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.enabled = jobs.busy() is None
+        layout, settings = for_settings(self.layout), settings_of(context.scene)
         layout.prop(settings, "variants")
         layout.prop(settings, "size")
         row = layout.row(align=True)
@@ -63,20 +68,13 @@ class MESHGPT_PT_options(bpy.types.Panel):
         column.prop(settings, "max_faces")
 
 
-class MESHGPT_PT_shape(bpy.types.Panel):
+class MESHGPT_PT_shape(InMain, bpy.types.Panel):
     """What the whole mesh should be, beside what the prompt says"""
 
     bl_label = "Shape"
-    bl_parent_id = "MESHGPT_PT_main"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, settings = self.layout, settings_of(context.scene)
-        layout.use_property_split = True
-        layout.use_property_decorate = False
-        layout.enabled = jobs.busy() is None
+        layout, settings = for_settings(self.layout), settings_of(context.scene)
         layout.prop(settings, "faces")
         layout.prop(settings, "polygons")
         layout.prop(settings, "candidates")
@@ -86,19 +84,23 @@ class MESHGPT_PT_shape(bpy.types.Panel):
         layout.prop(settings, "bounds")
 
 
-class MESHGPT_PT_domain(bpy.types.Panel):
+class MESHGPT_PT_domain(InMain, bpy.types.Panel):
     """The kinds of things that the model has learned; anything else is a guess"""
 
     bl_label = "What It Knows"
-    bl_parent_id = "MESHGPT_PT_main"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         worker = runtime.running()
         known = worker and worker.ready and worker.ready["domain"]
         draw_text(self.layout, context, ", ".join(known) if known else "It says so once it has started, with the first mesh.")
+
+
+def for_settings(layout: bpy.types.UILayout) -> bpy.types.UILayout:
+    """The layout with names left of what is set, greyed out while a mesh is on its way."""
+    layout.use_property_split = True
+    layout.use_property_decorate = False
+    layout.enabled = jobs.busy() is None
+    return layout
 
 
 def draw_progress(layout: bpy.types.UILayout, job: Job) -> None:

@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from core import MeshGPT
-from core.captured import ROOMS, SHORTEST, Captured, Memories, Room, knows, shortest
+from core.captured import ROOMS, SHORTEST, Captured, Room, knows, shortest
+from core.captured_layers import Memories
 from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer

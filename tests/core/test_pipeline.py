@@ -16,7 +16,8 @@ from core.decoding import Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.mesh import FloatArray, IntArray
-from core.pipeline import NOTHING, RETRIES, Cancelled, Prefix, Request, Sample, ignore, placements
+from core.pipeline import NOTHING, RETRIES, Cancelled, Request, Sample, ignore
+from core.placement import Prefix, placements
 from core.properties import Properties
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
