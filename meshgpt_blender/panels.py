@@ -15,25 +15,13 @@ from .properties import settings_of
 Icon = Literal["NONE", "BLANK1", "ERROR", "INFO"]
 
 
-class InSidebar:
-    """Where all panels are."""
-
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "MeshGPT"
-
-
-class InMain(InSidebar):
-    """Those that are folded up below the first one."""
-
-    bl_parent_id = "MESHGPT_PT_main"
-    bl_options = {"DEFAULT_CLOSED"}
-
-
-class MESHGPT_PT_main(InSidebar, bpy.types.Panel):
+class MESHGPT_PT_main(bpy.types.Panel):
     """The prompt, the buttons and how it goes"""
 
     bl_label = "MeshGPT"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "MeshGPT"
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -50,10 +38,14 @@ class MESHGPT_PT_main(InSidebar, bpy.types.Panel):
             draw_text(layout, context, jobs.job.text, icon="ERROR" if failed else "INFO", alert=failed)
 
 
-class MESHGPT_PT_options(InMain, bpy.types.Panel):
+class MESHGPT_PT_options(bpy.types.Panel):
     """How many, how large, how faithful"""
 
     bl_label = "Options"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = for_settings(self.layout), settings_of(context.scene)
@@ -68,10 +60,14 @@ class MESHGPT_PT_options(InMain, bpy.types.Panel):
         column.prop(settings, "max_faces")
 
 
-class MESHGPT_PT_shape(InMain, bpy.types.Panel):
+class MESHGPT_PT_shape(bpy.types.Panel):
     """What the whole mesh should be, beside what the prompt says"""
 
     bl_label = "Shape"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, settings = for_settings(self.layout), settings_of(context.scene)
@@ -84,10 +80,14 @@ class MESHGPT_PT_shape(InMain, bpy.types.Panel):
         layout.prop(settings, "bounds")
 
 
-class MESHGPT_PT_domain(InMain, bpy.types.Panel):
+class MESHGPT_PT_domain(bpy.types.Panel):
     """The kinds of things that the model has learned; anything else is a guess"""
 
     bl_label = "What It Knows"
+    bl_parent_id = "MESHGPT_PT_main"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         worker = runtime.running()
