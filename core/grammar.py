@@ -6,6 +6,7 @@ Ask `allowed()`, draw from what it allows, `push` the draw. When nothing is allo
 
 from __future__ import annotations
 
+from collections import defaultdict
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ VERTICES_PER_FACE = 4
 ABSENT = -1  # an absent corner's code in a face of codes
 
 Corner = tuple[int, ...]  # z, y, x on the grid
+Edge = tuple[Corner, Corner]  # from, to
 NO_CORNER: Corner = ()  # a triangle's fourth
 
 
@@ -58,43 +60,88 @@ class CodeGrammar:
 
 
 class CoordinateGrammar(CodeGrammar):
-    """What holds for grid coordinates z, y, x beside: no face repeats a corner or another face, each has an area, and faces come in
-    canonical order.
+    """What holds for grid coordinates z, y, x beside: faces come in canonical order, none repeats a corner or another face, each has an
+    area, and the mesh closes: every edge lies on two faces, which run along it in opposite directions.
 
-    New faces are in order among themselves, and repeat none of those given. A code costs the same however many faces there are: what
-    would make a face that has been out of all corners but the last is looked up.
+    New faces are in order among themselves, and repeat none of those given. close_given: whether edges that the given faces leave open
+    must be closed, or only may be.
+
+    No face to come reaches below the first corner of the face at hand, so at every corner it is known whether the mesh can still close: no
+    face may begin above the lower end of an open edge; no second corner may lie above one that an open edge leads to from the first; and
+    the edge from the last corner to the first must match an open one, or be one that a later second corner can still match.
     """
 
-    def __init__(self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE) -> None:
+    def __init__(
+        self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE, close_given: bool = True
+    ) -> None:
         super().__init__(codebook_size, 3, given, vertices_per_face)
-        self.tied = False  # whether the face so far is the face before it
+        self.corners: list[Corner] = []  # of the face so far
+        self.last: list[Corner] = []  # the corners of the last new face
         self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by all corners but one, the missing ones of faces that have them
+        self.after: dict[Corner, set[Corner]] = defaultdict(set)  # where the edges of faces lead to from a corner
+        self.before: dict[Corner, set[Corner]] = defaultdict(set)  # from where they lead to it
+        self.missing: dict[Corner, set[Edge]] = {}  # by their lower ends, the edges that faces to come must have
         for face in given.tolist() if given is not None else []:
-            self.remember(face)
+            self.remember(corners(face), close_given)
+        self.begin_corner()
+
+    def begin_corner(self) -> None:
+        """Work out what holds for the next corner: within `low` and `high`, or one of `matching`, and none of `barred`."""
+        so_far, vertex = self.corners, len(self.corners)
+        self.low, self.high = (0, 0, 0), (self.absent - 1,) * 3
+        self.matching: set[Corner] = set()
+        self.barred: set[Corner] = set()
+        if vertex == 0:
+            self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
+            return
+        first = so_far[0]
+        self.low, self.barred = self.next_to(first), {*so_far, *self.after[so_far[-1]]}
+        if vertex == 1:
+            if self.last and first == self.last[0]:
+                self.low = self.next_to(self.last[1])
+            self.high = min((end for start, end in self.missing.get(first, ()) if start == first), default=self.high)
+        elif vertex == self.vertices_per_face - 1:
+            self.low, self.matching = self.next_to(so_far[1]), self.after[first] - self.before[first]
+            self.barred |= self.before[first].union(self.completions.get(frozenset(so_far), ()))
+
+    def next_to(self, corner: Corner) -> Corner:
+        """The lowest corner above this one."""
+        z, y, x = corner
+        top = self.absent - 1
+        return (z, y, x + 1) if x < top else (z, y + 1, 0) if y < top else (z + 1, 0, 0)
 
     def allowed(self) -> NDArray[np.bool_]:
         mask = super().allowed()
-        face, at = self.face, len(self.face)
-        vertex, level = divmod(at, 3)
-        if vertex == 3 and level and face[9] == ABSENT:
+        vertex, level = divmod(len(self.face), 3)
+        if vertex == 3 and level and self.face[9] == ABSENT:
             return mask
-        low = 0
-        if self.tied:  # no lower than the face before
-            low = self.previous[at]
-            if vertex == 3 and level == 0 and low != ABSENT:
-                mask[self.absent] = False
-        if vertex and face[3 * vertex :] == face[:level]:  # later corners lie above the first
-            low = max(low, face[level] + (level == 2))
-        mask[: max(low, 0)] = False
+        if vertex == 0 and level == 0 and self.missing:
+            mask[self.end] = False
+        elif vertex == 3 and level == 0:
+            mask[self.absent] = self.may_be_a_triangle()
+        started = tuple(self.face[3 * vertex :])
+        mask[: self.absent] = started > self.low[:level]
+        if started == self.low[:level]:
+            mask[self.low[level] : self.absent] = True
+        if started == self.high[:level]:
+            mask[self.high[level] + 1 : self.absent] = False
+        for corner in self.matching:
+            if corner[:level] == started:
+                mask[corner[level]] = True
         if level == 2:
-            self.forbid_repeats(mask, vertex)
+            for corner in self.barred:
+                if corner[:2] == started:
+                    mask[corner[2]] = False
         if level and vertex == self.vertices_per_face - 1:
             mask[: self.absent] &= ~self.leads_to_no_area(vertex, level)
-        elif vertex == 3 and level == 0:
-            lacks_area = flat(face[:8], np.array(face[8:])).all()
-            if lacks_area or NO_CORNER in self.completions.get(corners(face), ()):
-                mask[self.absent] = False
         return mask
+
+    def may_be_a_triangle(self) -> bool:
+        """Whether the face may be left with the three corners that it has."""
+        first, second, third = self.corners
+        closes = third in self.matching or (third > second and third not in self.before[first])
+        repeated = NO_CORNER in self.completions.get(frozenset(self.corners), ())
+        return closes and not repeated and not flat(self.face[:8], np.array(self.face[8:])).all()
 
     def leads_to_no_area(self, vertex: int, level: int) -> NDArray[np.bool_]:
         """[codebook_size] which last coordinates leave this face without area; which next to last ones do, whatever comes then."""
@@ -105,37 +152,39 @@ class CoordinateGrammar(CodeGrammar):
             return np.zeros(len(codes), bool)
         return np.array([flat([*face, code], codes[:1]).all() for code in codes.tolist()])
 
-    def forbid_repeats(self, mask: NDArray[np.bool_], vertex: int) -> None:
-        """Strike out a last coordinate that would repeat a corner of this face, or this face one that has been."""
-        face = self.face
-        started = tuple(face[-2:])
-        for at in range(0, 3 * vertex, 3):
-            if face[at] == started[0] and face[at + 1] == started[1]:
-                mask[face[at + 2]] = False
-        if vertex == self.vertices_per_face - 1:
-            for corner in self.completions.get(corners(face[: 3 * vertex]), ()):
-                if corner[:2] == started:
-                    mask[corner[2]] = False
-
     def push(self, code: int) -> None:
-        at = len(self.face)
         super().push(code)
         if self.ended:
             return
-        if self.face:
-            self.tied = self.tied and self.face[at] == self.previous[at]
-        else:
-            self.tied = True
-            self.remember(self.previous)
+        whole = self.face or self.previous
+        if len(whole) % 3 == 0 and whole[-1] != ABSENT:
+            self.corners.append(tuple(whole[-3:]))
+        if not self.face:
+            self.remember(self.corners)
+            self.last, self.corners = self.corners, []
+        if len(whole) % 3 == 0:
+            self.begin_corner()
 
-    def remember(self, face: list[int]) -> None:
-        """Note a face that may not come again."""
-        whole = corners(face)
-        if len(whole) == self.vertices_per_face - 1:
+    def remember(self, face: list[Corner], must_close: bool = True) -> None:
+        """Note a face, which may not come again, and its edges, which may not either."""
+        whole = frozenset(face)
+        if len(face) == self.vertices_per_face - 1:
             self.completions.setdefault(whole, []).append(NO_CORNER)
-        elif len(whole) == self.vertices_per_face:
-            for corner in whole:
+        else:
+            for corner in face:
                 self.completions.setdefault(whole - {corner}, []).append(corner)
+        for start, end in zip(face, face[1:] + face[:1], strict=True):
+            if end in self.after[start]:
+                continue
+            self.after[start].add(end)
+            self.before[end].add(start)
+            missing = self.missing.setdefault(min(start, end), set())
+            if (start, end) in missing:
+                missing.remove((start, end))
+            elif must_close and start not in self.after[end]:
+                missing.add((end, start))
+            if not missing:
+                del self.missing[min(start, end)]
 
 
 def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
@@ -155,6 +204,6 @@ def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
     return none
 
 
-def corners(face: list[int]) -> frozenset[Corner]:
-    """The corners of a face of coordinate codes, whatever their order."""
-    return frozenset(tuple(face[i : i + 3]) for i in range(0, len(face), 3) if face[i] != ABSENT)
+def corners(face: list[int]) -> list[Corner]:
+    """The corners of a face of coordinate codes, in order."""
+    return [tuple(face[i : i + 3]) for i in range(0, len(face), 3) if face[i] != ABSENT]

@@ -2,42 +2,102 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from core.discretizer import MeshDiscretizer
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.mesh import IntArray
+from training.procedural import generate
+
+Vertex = tuple[int, ...]
 
 
-def plainly_allowed(face: list[int], before: list[list[int]], given: list[list[int]], levels: int, corners: int) -> NDArray[np.bool_]:
-    """What may follow `face`, by trying every symbol: does some rule forbid the face as far as it would then be known?
+@dataclass
+class Grid:
+    """levels: of each axis. corners: of a face. given: faces that were there before. close_given: whether their edges are to be matched."""
 
-    before: the new faces so far, in order. given: the faces that the mesh had already. corners: of a face.
+    levels: int
+    corners: int
+    given: int = 0
+    close_given: bool = True
+
+
+def plainly_allowed(face: list[int], before: list[list[int]], given: list[list[int]], grid: Grid) -> NDArray[np.bool_]:
+    """What may follow `face`: the next code of every corner that no rule forbids here.
+
+    before: the new faces so far, in order. given: the faces that the mesh had already.
     """
-    absent, end = levels, levels + 1
-    allowed = np.zeros(levels + 2, bool)
-    allowed[end] = not face and bool(before or given)
-    for symbol in range(levels + 1):
-        allowed[symbol] = is_a_beginning([*face, ABSENT if symbol == absent else symbol], before, given, 3 * corners)
+    absent, end = grid.levels, grid.levels + 1
+    allowed = np.zeros(grid.levels + 2, bool)
+    known = corners_of(face)
+    started, level = tuple(face[3 * (len(face) // 3) :]), len(face) % 3
+    if face[9:10] == [ABSENT]:
+        allowed[absent] = True
+        return allowed
+    faces = [corners_of(old) for old in given + before]
+    new = [corners_of(old) for old in before]
+    for corner in product(range(grid.levels), repeat=3):
+        if corner[:level] == started and is_in_place(corner, known, faces, new, grid):
+            allowed[corner[level]] |= level < 2 or not is_barred(corner, known, faces, grid)
+    if level == 1 and len(known) == grid.corners - 1:  # two points of a line stand for all of them
+        for code in np.flatnonzero(allowed).tolist():
+            allowed[code] = any(twice_the_area([*known, (*started, code, last)]) for last in (0, 1))
+    if level == 0:
+        allowed[end] = not face and bool(faces) and not missing_edges(faces, grid)
+        allowed[absent] = len(known) == 3 < grid.corners and closes(known, faces) and not is_whole_barred(known, faces)
     return allowed
 
 
-def is_a_beginning(face: list[int], before: list[list[int]], given: list[list[int]], length: int) -> bool:
-    vertices = [tuple(face[i : i + 3]) for i in range(0, len(face), 3)]
-    whole = [vertex for vertex in vertices if len(vertex) == 3 and ABSENT not in vertex]
-    if any(ABSENT in vertex for vertex in vertices[:3]) or len({code == ABSENT for code in face[9:]}) == 2:
-        return False
-    if before and face < before[-1][: len(face)]:
-        return False
-    if len(set(whole)) < len(whole) or any(ABSENT not in v and v < vertices[0][: len(v)] for v in vertices[1:]):
-        return False
-    corners = {frozenset(old[i : i + 3] for i in range(0, length, 3) if old[i] != ABSENT) for old in map(tuple, before + given)}
-    if len(face) == length - 1 and ABSENT not in face and not any(twice_the_area([*whole, (*face[-2:], last)]) for last in (0, 1)):
-        return False  # two points of a line stand for all of them
-    complete = len(face) == length or face[9:10] == [ABSENT]
-    return not (complete and (frozenset(whole) in corners or not twice_the_area(whole)))
+def corners_of(face: list[int]) -> list[Vertex]:
+    return [tuple(face[i : i + 3]) for i in range(0, len(face) - 2, 3) if face[i] != ABSENT]
+
+
+def edges_of(face: list[Vertex]) -> list[tuple[Vertex, Vertex]]:
+    return list(zip(face, face[1:] + face[:1], strict=True))
+
+
+def missing_edges(faces: list[list[Vertex]], grid: Grid) -> set[tuple[Vertex, Vertex]]:
+    """The edges that new faces must have."""
+    there = {edge for face in faces for edge in edges_of(face)}
+    demanding = faces if grid.close_given else faces[grid.given :]
+    return {(end, start) for face in demanding for start, end in edges_of(face)} - there
+
+
+def is_in_place(corner: Vertex, known: list[Vertex], faces: list[list[Vertex]], new: list[list[Vertex]], grid: Grid) -> bool:
+    """Whether faces stay in order with it, and the mesh can still close."""
+    missing = missing_edges(faces, grid)
+    if not known:
+        return (not new or corner >= new[-1][0]) and all(corner <= min(edge) for edge in missing)
+    if len(known) == 1:
+        follows = not new or [*known, corner] > new[-1][:2]
+        return corner > known[0] and follows and all(corner <= end for start, end in missing if start == known[0])
+    return corner > known[0] if len(known) < grid.corners - 1 else closes([*known, corner], faces)
+
+
+def closes(face: list[Vertex], faces: list[list[Vertex]]) -> bool:
+    """Whether its last edge matches one that is there, or a later face can match it: one that begins with its first and its last corner."""
+    there = {edge for old in faces for edge in edges_of(old)}
+    return face[-1] > face[1] or ((face[0], face[-1]) in there and (face[-1], face[0]) not in there)
+
+
+def is_barred(corner: Vertex, known: list[Vertex], faces: list[list[Vertex]], grid: Grid) -> bool:
+    """Whether it repeats a corner, an edge or a face, or leaves the face without area."""
+    there = {edge for old in faces for edge in edges_of(old)}
+    if corner in known or (known and (known[-1], corner) in there):
+        return True
+    return len(known) == grid.corners - 1 and is_whole_barred([*known, corner], faces)
+
+
+def is_whole_barred(face: list[Vertex], faces: list[list[Vertex]]) -> bool:
+    there = {edge for old in faces for edge in edges_of(old)}
+    return (face[-1], face[0]) in there or set(face) in [set(old) for old in faces] or not twice_the_area(face)
 
 
 def twice_the_area(vertices: list[tuple[int, ...]]) -> float:
@@ -59,16 +119,22 @@ def drawn_faces(grammar: CodeGrammar, rng: np.random.Generator, count: int) -> l
     return faces
 
 
+def some_part(rng: np.random.Generator, levels: int, corners: int, count: int) -> IntArray:
+    """Faces to go on from: as they are drawn, but in any order."""
+    part = drawn_faces(CoordinateGrammar(levels, None, corners), rng, count)
+    return rng.permutation(np.array(part, np.int64).reshape(-1, 3 * corners))
+
+
 @settings(max_examples=80, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(0, 4), st.sampled_from([3, 4]))
-def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_faces: int, corners: int) -> None:
+@given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(0, 4), st.sampled_from([3, 4]), st.booleans())
+def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_faces: int, corners: int, close_given: bool) -> None:
     rng = np.random.default_rng(seed)
-    part = drawn_faces(CoordinateGrammar(levels, None, corners), rng, given_faces)
-    grammar = CoordinateGrammar(levels, np.array(part, np.int64).reshape(-1, 3 * corners), corners)
-    before: list[list[int]] = []
+    part = some_part(rng, levels, corners, given_faces)
+    grammar = CoordinateGrammar(levels, part, corners, close_given)
+    grid, before = Grid(levels, corners, len(part), close_given), []
     for _ in range(3 * corners * 8):
         allowed = grammar.allowed()
-        np.testing.assert_array_equal(allowed, plainly_allowed(grammar.face, before, part, levels, corners))
+        np.testing.assert_array_equal(allowed, plainly_allowed(grammar.face, before, part.tolist(), grid))
         choices = np.flatnonzero(allowed[: grammar.end])
         if not len(choices):
             break
@@ -77,10 +143,47 @@ def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_f
             before.append(grammar.previous)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.integers(0, 3), st.sampled_from([3, 4]))
+def test_a_mesh_that_has_ended_is_closed_whatever_was_drawn(seed: int, levels: int, given_faces: int, corners: int) -> None:
+    rng = np.random.default_rng(seed)
+    part = some_part(rng, levels, corners, given_faces)
+    for _ in range(40):
+        grammar, faces = CoordinateGrammar(levels, part, corners), part.tolist()
+        while len(faces) < 60 and not grammar.ended:
+            allowed = np.flatnonzero(grammar.allowed())
+            if not len(allowed):
+                break
+            grammar.push(grammar.end if grammar.end in allowed else int(rng.choice(allowed)))
+            if not grammar.face and not grammar.ended:
+                faces.append(grammar.previous)
+        if grammar.ended:
+            break
+    else:
+        return
+    edges = [edge for face in faces for edge in edges_of(corners_of(face))]
+    assert len(edges) == len(set(edges)) > 0
+    assert set(edges) == {(end, start) for start, end in edges}
+
+
+@pytest.mark.parametrize("family", ["table", "mushroom", "windmill", "key"])
+def test_a_closed_mesh_is_allowed_with_any_part_of_it_given(family: str) -> None:
+    faces = MeshDiscretizer().encode((mesh := generate(family, 3).mesh), mesh.frame())
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.3, 0.8):
+        kept = rng.random(len(faces)) < share
+        grammar = MeshDiscretizer().grammar(faces[kept])
+        for code in faces[~kept].ravel().tolist():
+            symbol = grammar.absent if code == ABSENT else code
+            assert grammar.allowed()[symbol]
+            grammar.push(symbol)
+        assert grammar.allowed()[grammar.end]
+
+
 def test_the_other_half_of_a_quad_split_in_two_is_no_repeat() -> None:
     quad = [0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 0, 0]
     grammar = CoordinateGrammar(3, np.array([quad]))
-    for code in quad[:9]:
+    for code in quad[:3] + quad[9:] + quad[6:9]:  # from the other side, for along its own edges there is one face already
         grammar.push(code)
     assert grammar.allowed()[grammar.absent]
 
