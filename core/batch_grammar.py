@@ -3,8 +3,8 @@
 All rows are at the same code of their face, so that place is a plain number and everything else a tensor of fixed shape. A row that has
 ended goes on being asked and pushed to, and what it is then told means nothing.
 
-A corner is one number: its coordinates are the digits of it, in a base one above the grid, so that "no lower than" is one comparison and
-"one above" never carries. Letters: r rows, v corners of a face, n faces there is room for, c vocabulary.
+A corner is one number: its coordinates are the digits of it, in a base one above the grid, so that a bound is one comparison and "one
+above" never carries. Letters: r rows, v corners of a face, c vocabulary, n any number.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from core.grammar import ABSENT, NO_CORNER, CodeGrammar, CoordinateGrammar
+from core.grammar import NO_CORNER, CodeGrammar, CoordinateGrammar
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ class BatchGrammar:
         self.codes, self.only_absent = column < self.absent, column == self.absent
         self.codes_or_absent = column <= self.absent
         self.first = self.codes.repeat(rows, 1)  # [r, c] what may begin a face
-        self.lacks = torch.zeros(rows, dtype=torch.bool, device=device)  # whose fourth corner is absent
+        self.lacks = torch.zeros(rows, dtype=torch.bool, device=device)  # who is at a fourth corner that is absent
 
     def load(self, grammars: Sequence[CodeGrammar]) -> None:
         """Stand where these stand, between faces; rows beyond them are like the first."""
@@ -59,6 +59,7 @@ class BatchGrammar:
             torch.eq(symbols, self.absent, out=self.lacks)
         if vertex == self.v - 1 and level == self.k - 1:
             self.first[:, self.end].fill_(True)
+            self.lacks.fill_(False)
 
 
 class BatchCoordinateGrammar(BatchGrammar):
@@ -71,83 +72,133 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
         self.columns = column = torch.arange(codebook_size, device=device)
         self.digit = torch.arange(3, device=device)
-        self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest corner that can still come of a code
+        self.floor = torch.full((3, codebook_size + 2), ANYTHING, device=device)  # the lowest corner that can still come of a code
+        self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest one
         for level, weight in enumerate(self.weights):
-            self.reach[level, :codebook_size] = column * weight + (weight - 1)
+            self.floor[level, :codebook_size] = column * weight
+            self.reach[level, :codebook_size] = column * weight + (codebook_size - 1) * sum(self.weights[level + 1 :])
         self.reach_or_other = self.reach.abs()  # what is no code is as high as can be
-        self.previous = torch.full((rows, vertices_per_face), NO_BOUND, device=device)  # corners of the last face
+        self.last = torch.full((rows, 2), NO_BOUND, device=device)  # the first corners of the last new face
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
-        self.count = torch.zeros(1, dtype=torch.long, device=device)  # of them
-        self.no_bound = torch.tensor(NO_BOUND, device=device)
-        self.face: list[Tensor] = []  # corners [r] of this face
-        self.bound = self.rest = self.previous[:, 0]  # no lower than this corner; the same less the codes so far
-        self.tied = self.taken = self.above_first = self.previous[:, 0]  # set before they are read
+        self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
+        self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
+        self.count = torch.zeros(1, dtype=torch.long, device=device)  # of faces
+        self.corner = torch.arange(vertices_per_face, device=device)
+        self.nothing = torch.zeros(rows, dtype=torch.long, device=device)
+        self.never, self.anything = torch.tensor([NEVER, ANYTHING], device=device).unbind()
+        # of the face at hand, all set before they are read
+        self.face: list[Tensor] = []  # its corners [r]
+        self.slots = 0  # of edges that may be filled
+        self.started = self.low = self.high = self.nothing  # what the codes so far make of a corner [r]; what it lies within [r]
+        self.matching = self.neighbours = self.completions = self.barred = self.seen[:, 0]  # [r, n] corners
 
     def load(self, grammars: Sequence[CodeGrammar]) -> None:
         """As above. Raises ValueError if there are more faces already than there is room for."""
         super().load(grammars)
-        faces = [self.known(grammar) for grammar in grammars if isinstance(grammar, CoordinateGrammar)]
-        most, room = max(map(len, faces)), self.seen.shape[1]
+        known = [grammar for grammar in grammars if isinstance(grammar, CoordinateGrammar)]
+        faces, edges = [self.known_faces(grammar) for grammar in known], [self.known_edges(grammar) for grammar in known]
+        slots, room = max(map(len, edges)), self.seen.shape[1]
+        most = max(*map(len, faces), -(-slots // self.v))
         if most > room:
             raise ValueError(f"the grammars know {most} faces and there is room for {room}; make room for all faces of a mesh")
-        self.seen.fill_(NEVER)
-        self.previous.fill_(NO_BOUND)
-        if most:
-            filled = torch.tensor([face + [[NEVER] * self.v] * (most - len(face)) for face in padded(faces, len(self.seen))])
-            self.seen[:, :most] = filled.to(self.seen.device)
-        last = [self.numbers(grammar.previous) if grammar.previous else [NO_BOUND] * self.v for grammar in grammars]
-        self.previous.copy_(torch.tensor(padded(last, len(self.seen))))
+        self.seen.copy_(self.filled(faces, [NEVER] * self.v, room))
+        table = self.filled(edges, [NEVER, NEVER, False, False], self.edges.shape[2]).movedim(2, 0)
+        self.edges.copy_(table[:2])
+        self.open.copy_(table[2:])
+        last = [[*map(self.number, grammar.last[:2])] or [NO_BOUND] * 2 for grammar in known]
+        self.last.copy_(torch.tensor(padded(last, len(self.last))))
         self.count.fill_(most)
 
-    def known(self, grammar: CoordinateGrammar) -> list[list[int]]:
+    def filled(self, items: list[list[list[int]]], filling: list[int], room: int) -> Tensor:
+        """[r, room, numbers] of each row its items, then what is none."""
+        table = torch.tensor(filling).repeat(len(self.seen), room, 1)
+        for row, of_row in enumerate(padded(items, len(table))):
+            table[row, : len(of_row)] = torch.tensor(of_row, dtype=torch.long).view(-1, len(filling))
+        return table
+
+    def known_faces(self, grammar: CoordinateGrammar) -> list[list[int]]:
         """The faces that may not come again, as corners in any order."""
         faces = {known if missing == NO_CORNER else known | {missing} for known, ends in grammar.completions.items() for missing in ends}
         return [[*map(self.number, face), *[self.no_corner] * (self.v - len(face))] for face in faces]
 
-    def number(self, corner: Sequence[int]) -> int:
-        return sum(code * weight for code, weight in zip(corner, self.weights, strict=True))
+    def known_edges(self, grammar: CoordinateGrammar) -> list[list[int]]:
+        """From where, where to, whether it lacks its opposite and whether that must come, of each edge that may not come again."""
+        return [
+            [
+                self.number(start),
+                self.number(end),
+                end not in grammar.before.get(start, ()),
+                (end, start) in grammar.missing.get(min(start, end), ()),
+            ]
+            for start, ends in grammar.after.items()
+            for end in ends
+        ]
 
-    def numbers(self, face: list[int]) -> list[int]:
-        """The corners, in order, of a face of codes."""
-        return [self.no_corner if face[at] == ABSENT else self.number(face[at : at + 3]) for at in range(0, 3 * self.v, 3)]
+    def number(self, corner: Sequence[int]) -> int:
+        z, y, x = corner
+        return (z * self.base + y) * self.base + x
 
     def allowed(self, vertex: int, level: int, faces: int) -> Tensor:
         if level == 0:
-            self.begin_corner(vertex, faces)
+            self.begin_corner(vertex, max(faces, 1))
+        low = (self.low - self.started)[:, None]
         if vertex < 3 and (vertex or level):
-            mask = self.reach[level] >= self.rest[:, None]
+            mask = self.reach[level] >= low
         else:
-            mask = super().allowed(vertex, level, faces) & (self.reach_or_other[level] >= self.rest[:, None])
+            mask = super().allowed(vertex, level, faces) & (self.reach_or_other[level] >= low)
+        if vertex < 2:
+            mask.logical_and_(self.floor[level] <= (self.high - self.started)[:, None])  # the end is above what an open edge allows
+        if vertex == self.v - 1:
+            mask.scatter_(1, self.leading_to(self.matching, level), True)
+            mask[:, self.end].fill_(False)
+        if vertex and level == 2:
+            mask.scatter_(1, self.leading_to(self.barred, level), False)
         if vertex == 3 and level == 0:
-            lacks_area = self.flat(self.face[:2], self.places(self.face[2])[:, None])[:, 0]
-            mask[:, self.absent].logical_and_(~self.tied & ~lacks_area & (self.taken != self.no_corner).all(1))
+            mask[:, self.absent].logical_and_(self.may_be_a_triangle())
         if vertex == self.v - 1 and level:
             mask[:, : self.absent].logical_and_(~self.leads_to_no_area(level))
-        if vertex and level == 2:
-            places = (self.taken + (self.rest - self.bound)[:, None]).bitwise_and_(NOT_NEGATIVE).clamp_(max=self.end)
-            mask.scatter_(1, places, False)  # `end`, which is not allowed here, stands for corners that are elsewhere
         return mask
 
     def begin_corner(self, vertex: int, faces: int) -> None:
-        """What holds for a corner: it is above the first, and no lower than that of the face before if all before it are equal."""
+        """Work out what holds for a corner: within `low` and `high`, or one of `matching`, and none of `barred`."""
+        self.started, self.slots = self.nothing, faces * self.v
+        (starts, ends), (unmatched, due) = self.edges[..., : self.slots], self.open[..., : self.slots]
         if vertex == 0:
-            self.face, self.bound = [], self.previous[:, 0]
-        else:
-            equal = self.face[-1] == self.previous[:, vertex - 1]
-            self.tied = equal if vertex == 1 else equal & self.tied
-            if vertex == 1:
-                self.above_first = self.face[0] + 1
-            if vertex == 3:  # no corner is lower than an absent one
-                self.tied = self.tied & (self.previous[:, 3] != self.no_corner)
-            self.bound = torch.maximum(torch.where(self.tied, self.previous[:, vertex], self.no_bound), self.above_first)
-            self.taken = torch.stack(self.face, 1)
-            if vertex == self.v - 1:
-                self.taken = torch.cat([self.taken, self.missing(self.taken, self.seen[:, :faces])], 1)
-        self.rest = self.bound
+            self.face, self.low = [], self.last[:, 0]
+            self.high = torch.where(due, torch.minimum(starts, ends), self.anything).amin(1)
+            return
+        so_far = torch.stack(self.face, 1)
+        first, before = so_far[:, :1], so_far[:, -1:]
+        self.low = self.face[0] + 1
+        self.neighbours = torch.where(starts == before, ends, self.never)
+        if vertex == 1:
+            self.low = torch.where(self.face[0] == self.last[:, 0], self.last[:, 1] + 1, self.low)
+            self.high = torch.where(due & (ends == first), starts, self.anything).amin(1)
+        if vertex < self.v - 1:
+            self.barred = torch.cat([so_far, self.neighbours], 1)
+            return
+        self.low = self.face[1] + 1
+        self.matching = torch.where(unmatched & (starts == first), ends, self.never)
+        self.neighbours = torch.where(ends == first, starts, self.neighbours)
+        self.completions = self.completing(so_far, self.seen[:, :faces])
+        self.barred = torch.cat([so_far, self.neighbours, self.completions], 1)
+
+    def leading_to(self, corners: Tensor, level: int) -> Tensor:
+        """[r, n] the codes from which corners [r, n] can still come; `end` for those that no longer can."""
+        ahead = (corners - self.started[:, None]).bitwise_and_(NOT_NEGATIVE)
+        return ahead.floor_divide_(self.weights[level]).clamp_(max=self.end)
+
+    def may_be_a_triangle(self) -> Tensor:
+        """[r] whether the face may be left with the three corners that it has."""
+        second, third = self.face[1:]
+        matches, is_taken = (self.matching == third[:, None]).any(1), (self.neighbours == third[:, None]).any(1)
+        repeated = (self.completions == self.no_corner).any(1)
+        lacks_area = self.flat(self.face[:2], self.places(third)[:, None])[:, 0]
+        return (matches | (third > second) & ~is_taken) & ~repeated & ~lacks_area
 
     def leads_to_no_area(self, level: int) -> Tensor:
         """[r, codebook_size] which last coordinates leave the face without area; which next to last ones do, whatever comes then."""
-        begun, digit, columns = self.places(self.bound - self.rest)[:, None], self.digit, self.columns[:, None]
+        begun, digit, columns = self.places(self.started)[:, None], self.digit, self.columns[:, None]
         if level == 2:
             return self.flat(self.face, torch.where(digit == 2, columns, begun))
         last = torch.where(digit == 1, columns, begun)  # with 0 as its last digit, and with 1
@@ -166,21 +217,34 @@ class BatchCoordinateGrammar(BatchGrammar):
             normal = normal + torch.linalg.cross(one, next_one)
         return (normal == 0).all(2)
 
-    def missing(self, known: Tensor, seen: Tensor) -> Tensor:
+    def completing(self, known: Tensor, seen: Tensor) -> Tensor:
         """[r, n] of each face that has been, the corner that it has beside those `known` [r, v - 1], if it has them all."""
         has_all = (seen[..., None] == known[:, None, None]).any(2).all(2)
-        return torch.where(has_all, seen.sum(2) - known.sum(1, keepdim=True), self.no_bound)
+        return torch.where(has_all, seen.sum(2) - known.sum(1, keepdim=True), self.never)
 
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         super().push(vertex, level, symbols)
-        self.rest = torch.sub(self.rest, symbols, alpha=self.weights[level])
+        self.started = torch.add(self.started, symbols, alpha=self.weights[level])
         if level < 2:
             return
-        self.face.append(self.bound - self.rest)
+        self.face.append(self.started)
         if vertex == self.v - 1:
-            torch.stack(self.face, 1, out=self.previous)
-            self.seen.index_copy_(1, self.count, self.previous[:, None])
-            self.count.add_(1)
+            self.remember(torch.stack(self.face, 1))
+
+    def remember(self, face: Tensor) -> None:
+        """Note a face [r, v], which may not come again, and its edges, which may not either."""
+        self.last.copy_(face[:, :2])
+        self.seen.index_copy_(1, self.count, face[:, None])
+        absent = face == self.no_corner  # of a triangle: the edge that leads to it is none, the one from it begins at the corner before
+        starts, ends = torch.where(absent, face.roll(1, 1), face), torch.where(absent, self.never, face).roll(-1, 1)
+        (old_starts, old_ends), still_open = self.edges[..., : self.slots, None], self.open[..., : self.slots]
+        opposite = (old_starts == ends[:, None]) & (old_ends == starts[:, None])
+        still_open.logical_and_(~opposite.any(2))
+        slots = self.count * self.v + self.corner
+        self.edges.index_copy_(2, slots, torch.stack([starts, ends]))
+        unmatched = ~opposite.any(1) & (ends != NEVER)
+        self.open.index_copy_(2, slots, torch.stack([unmatched, unmatched]))
+        self.count.add_(1)
 
 
 def padded(items: Sequence[T], count: int) -> list[T]:

@@ -175,7 +175,7 @@ class Room:
         self.made = torch.zeros(1, dtype=torch.long, device=device)  # new faces
         self.alive = torch.zeros(size.rows, dtype=torch.bool, device=device)
         self.ended = torch.zeros_like(self.alive)
-        self.inverse_temperature, self.min_p, self.guidance_scale = torch.zeros(3, device=device).unbind()
+        self.inverse_temperature, self.min_p, self.give_up, self.guidance_scale = torch.zeros(4, device=device).unbind()
         self.lowest = torch.tensor(LOWEST, device=device)
         self.output = torch.zeros(size.rows, self.v * self.k + 2, dtype=torch.long, device=device)  # codes, whole, ended
         self.player = Player(self.step, self.output)
@@ -200,6 +200,7 @@ class Room:
         self.ended.fill_(False)
         self.inverse_temperature.fill_(0 if size.greedy else 1 / sampling.temperature)
         self.min_p.fill_(sampling.min_p)
+        self.give_up.fill_(sampling.give_up)
         self.guidance_scale.fill_(sampling.guidance_scale)
         self.faces = count
         self.player.begin()
@@ -276,8 +277,10 @@ class Room:
         self.alive.logical_and_(~end)
 
     def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
-        """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed."""
-        logits = torch.where(allowed, logits, self.lowest)
+        """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed, or too little."""
+        expected = logits.softmax(1).mul_(allowed).sum(1)
+        hopeless = (expected < self.give_up) & ~self.grammar.lacks  # what follows an absent code is certain, and no model learns it
+        logits = torch.where(allowed & ~hopeless[:, None], logits, self.lowest)
         peak = logits.amax(1, keepdim=True)
         if self.size.greedy:
             return logits.argmax(1), peak[:, 0]

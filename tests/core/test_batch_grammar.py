@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
 import torch
 
 from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
-from core.grammar import CodeGrammar, CoordinateGrammar
-from core.mesh import IntArray
+from core.discretizer import MeshDiscretizer
+from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.mesh import LEVELS, IntArray
+from training.procedural import generate
 
 ROWS = 24
 CPU = torch.device("cpu")
@@ -34,7 +36,12 @@ def some_faces(grammar: CodeGrammar, rng: np.random.Generator, count: int, low: 
     return np.array(faces, np.int64).reshape(-1, grammar.vertices_per_face * grammar.codes_per_vertex)
 
 
-def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, rng: np.random.Generator) -> int:
+def at_random(grammars: Sequence[CodeGrammar], rng: np.random.Generator) -> Callable[[int], int]:
+    """Draws the next code of a row; of every other row often a low one."""
+    return lambda row: drawn(grammars[row], rng, low=row % 2 == 0)
+
+
+def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, draw: Callable[[int], int]) -> int:
     """Draw so many faces in all rows at once, hold every mask against the row's own, and count those that were compared."""
     batch.load(grammars)
     live, count = set(range(len(grammars))), 0
@@ -47,7 +54,7 @@ def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, g
                 for row in sorted(live):
                     np.testing.assert_array_equal(mask[row], grammars[row].allowed())
                     count += 1
-                    symbols[row] = drawn(grammars[row], rng, low=row % 2 == 0)
+                    symbols[row] = draw(row)
                     if symbols[row] == batch.end:
                         live.discard(row)
                     else:
@@ -58,13 +65,53 @@ def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, g
 
 @pytest.mark.parametrize("corners", [3, 4])
 @pytest.mark.parametrize("levels", [2, 3, 5, 17])
-@pytest.mark.parametrize("given", [0, 1, 6])
-def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, levels: int, given: int) -> None:
+@pytest.mark.parametrize(("given", "close_given"), [(0, True), (1, True), (6, True), (1, False), (6, False)])
+def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, levels: int, given: int, close_given: bool) -> None:
     rng = np.random.default_rng((corners, levels, given))
-    parts = [some_faces(CoordinateGrammar(levels, None, corners), rng, given) for _ in range(ROWS)]
-    grammars = [CoordinateGrammar(levels, part, corners) for part in parts]
+    parts = [rng.permutation(some_faces(CoordinateGrammar(levels, None, corners), rng, given)) for _ in range(ROWS)]
+    grammars = [CoordinateGrammar(levels, part, corners, close_given) for part in parts]
     batch = BatchCoordinateGrammar(ROWS, given + 9, levels, corners, CPU)
-    assert compared(grammars, batch, 9, given, rng) > 9 * 3 * corners  # some row lived on to the end
+    assert compared(grammars, batch, 9, given, at_random(grammars, rng)) > 9 * 3 * corners  # some row lived on to the end
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.8])
+@pytest.mark.parametrize("close_given", [True, False])
+def test_closed_meshes_are_allowed_whole_with_any_part_of_them_given(share: float, close_given: bool) -> None:
+    rng = np.random.default_rng(0)
+    meshes = [closed_mesh(family) for family in ("table", "mushroom", "windmill", "key", "sword")]
+    kept = [rng.random(len(mesh)) < share for mesh in meshes]
+    parts, rest = [mesh[k] for mesh, k in zip(meshes, kept, strict=True)], [mesh[~k] for mesh, k in zip(meshes, kept, strict=True)]
+    grammars = [CoordinateGrammar(LEVELS, rng.permutation(part), close_given=close_given) for part in parts]
+    symbols = [followed(grammar, faces) for grammar, faces in zip(grammars, rest, strict=True)]
+    given, new = max(map(len, parts)), max(map(len, rest)) + 1
+    batch = BatchCoordinateGrammar(ROWS, given + new, LEVELS, 4, CPU)
+    assert compared(grammars, batch, new, given, lambda row: next(symbols[row])) == sum(faces.size + 1 for faces in rest)
+
+
+def closed_mesh(family: str) -> IntArray:
+    mesh = generate(family, 3).mesh
+    return MeshDiscretizer().encode(mesh, mesh.frame())
+
+
+def followed(grammar: CodeGrammar, faces: IntArray) -> Iterator[int]:
+    """The symbols of faces and the end, each of which the grammar must allow."""
+    for symbol in [*np.where(faces == ABSENT, grammar.absent, faces).ravel().tolist(), grammar.end]:
+        assert grammar.allowed()[symbol]
+        yield symbol
+
+
+def test_a_mesh_ends_only_when_it_is_closed() -> None:
+    faces = closed_mesh("chest")
+    grammars = [CoordinateGrammar(LEVELS, faces), CoordinateGrammar(LEVELS, faces[:-1]), CoordinateGrammar(LEVELS, faces[:-1], 4, False)]
+    batch = BatchCoordinateGrammar(3, len(faces) + 1, LEVELS, 4, CPU)
+    batch.load(grammars)
+    assert batch.allowed(0, 0, len(faces))[:, batch.end].tolist() == [True, False, True]
+    last = torch.from_numpy(faces[-1])[:, None].repeat(1, 3)
+    last[8, 2] -= 1  # elsewhere
+    for at, symbols in enumerate(last):
+        batch.allowed(*divmod(at, 3), len(faces))
+        batch.push(*divmod(at, 3), symbols)
+    assert batch.allowed(0, 0, len(faces) + 1)[1:, batch.end].tolist() == [True, False]
 
 
 @pytest.mark.parametrize("corners", [3, 4])
@@ -74,16 +121,17 @@ def test_codes_allow_what_the_grammar_of_each_row_allows(corners: int, per_verte
     part = np.zeros((int(begun), corners * per_vertex), np.int64)
     grammars = [CodeGrammar(7, per_vertex, part, corners) for _ in range(ROWS)]
     batch = BatchGrammar(ROWS, 5, 7, per_vertex, corners, CPU)
-    assert compared(grammars, batch, 5, 0, np.random.default_rng(0)) == ROWS * 5 * corners * per_vertex
+    assert compared(grammars, batch, 5, 0, at_random(grammars, np.random.default_rng(0))) == ROWS * 5 * corners * per_vertex
 
 
 def test_a_batch_goes_on_where_grammars_have_come_to_and_forgets_the_meshes_before() -> None:
     rng = np.random.default_rng(11)
     batch = BatchCoordinateGrammar(ROWS, 20, 17, 4, CPU)
-    compared([CoordinateGrammar(17) for _ in range(ROWS)], batch, 6, 0, rng)
+    before = [CoordinateGrammar(17) for _ in range(ROWS)]
+    compared(before, batch, 6, 0, at_random(before, rng))
     fresh = (CoordinateGrammar(17) for _ in itertools.count())
     halfway = list(itertools.islice((grammar for grammar in fresh if len(some_faces(grammar, rng, 2)) == 2), ROWS))
-    assert compared(halfway, batch, 5, 2, rng) > 60
+    assert compared(halfway, batch, 5, 2, at_random(halfway, rng)) > 60
 
 
 def test_all_faces_of_a_dense_mesh_are_kept_apart_whatever_the_order_of_their_corners() -> None:
@@ -91,7 +139,7 @@ def test_all_faces_of_a_dense_mesh_are_kept_apart_whatever_the_order_of_their_co
     rng = np.random.default_rng(4)
     grammars = [CoordinateGrammar(2, some_faces(CoordinateGrammar(2), rng, 12)) for _ in range(ROWS)]
     batch = BatchCoordinateGrammar(ROWS, 32, 2, 4, CPU)
-    assert compared(grammars, batch, 20, 12, rng) > 240
+    assert compared(grammars, batch, 20, 12, at_random(grammars, rng)) > 240
 
 
 def test_more_faces_than_there_is_room_for_are_refused() -> None:

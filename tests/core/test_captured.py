@@ -22,7 +22,7 @@ from core.conditioning import Text
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.engine import Engine
-from core.grammar import CodeGrammar
+from core.grammar import ABSENT, CodeGrammar
 from core.mesh import IntArray, Mesh
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
@@ -65,6 +65,7 @@ class Learned:
 TOKENIZERS = {
     "quads": MeshDiscretizer(LEVELS),
     "triangles": MeshDiscretizer(LEVELS, quads=False),
+    "few points": MeshDiscretizer(4),
     "learned": Learned(),
     "learned quads": Learned(3, 4),
 }
@@ -93,15 +94,15 @@ def some_text(rows: int, tokens: int = 5) -> Text:
     return Text(torch.randn(rows, tokens, 16, generator=generator), mask)
 
 
-def a_part(kind: str) -> IntArray:
-    """Faces to go on from: a box, low enough that much may follow; for learned codes anything."""
+def a_part(kind: str, sides: int = 3) -> IntArray:
+    """Faces to go on from: some of a box, low enough that much may follow, or all six; for learned codes anything."""
     tokenizer: Any = TOKENIZERS[kind]
     if not isinstance(tokenizer, MeshDiscretizer):
         return np.random.default_rng(0).integers(0, tokenizer.codebook_size, (3, tokenizer.codes_per_face))
     corners = np.array([[x, y, z] for z in (0, 1) for y in (0, 1) for x in (0, 1)], float)
-    quads = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4]])
-    sides = quads if tokenizer.vertices_per_face == 4 else quads[:, [[0, 1, 2], [0, 2, 3]]].reshape(-1, 3)
-    return tokenizer.encode(Mesh(corners, sides))
+    quads = np.array([[0, 2, 3, 1], [4, 5, 7, 6], [0, 1, 5, 4], [1, 3, 7, 5], [3, 2, 6, 7], [2, 0, 4, 6]])[:sides]
+    faces = quads if tokenizer.vertices_per_face == 4 else quads[:, [[0, 1, 2], [0, 2, 3]]].reshape(-1, 3)
+    return tokenizer.encode(Mesh(corners, faces))
 
 
 def sampled(
@@ -136,7 +137,7 @@ def faces_of(samples: list[Row]) -> list[tuple[list[list[int]], bool]]:
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 @pytest.mark.parametrize("part", [False, True])
 def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temperature: float, part: bool) -> None:
-    engine, sampling = an_engine(kind), Sampling(temperature, 0.01, guidance)
+    engine, sampling = an_engine(kind), Sampling(temperature, 0.01, guidance_scale=guidance)
     given = a_part(kind) if part else None
     expected = faces_of(sampled(engine, kind, sampling, given=given))
     assert faces_of(sampled(Captured(engine), kind, sampling, given=given)) == expected
@@ -144,13 +145,36 @@ def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temp
         assert sum(len(faces) for faces, _ in expected) >= 3
 
 
-@pytest.mark.parametrize("kind", ["quads", "learned"])
+@pytest.mark.parametrize("kind", ["few points", "learned"])
 def test_many_rows_end_at_many_lengths_as_in_the_loop(kind: str) -> None:
-    engine, sampling = an_engine(kind, std=0.05), Sampling(1.2)
-    expected = faces_of(sampled(engine, kind, sampling, rows=24, faces=30))
-    assert faces_of(sampled(Captured(engine), kind, sampling, rows=24, faces=30)) == expected
+    engine, sampling, given = an_engine(kind, std=0.05), Sampling(1.2), a_part(kind, sides=6)
+    expected = faces_of(sampled(engine, kind, sampling, rows=24, given=given, faces=30))
+    assert faces_of(sampled(Captured(engine), kind, sampling, rows=24, given=given, faces=30)) == expected
     assert len({len(faces) for faces, _ in expected}) > 3
     assert {ended for _, ended in expected} == {True, False}
+
+
+@pytest.mark.parametrize("kind", ["quads", "triangles", "learned"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_what_is_hopeless_is_given_up_where_the_loop_gives_it_up(kind: str, temperature: float) -> None:
+    engine, captured = an_engine(kind, std=0.1), Captured(an_engine(kind, std=0.1))
+    made = []
+    for share in (0.0, 0.08, 0.2, 1.0):
+        sampling = Sampling(temperature, guidance_scale=1.5, give_up=share)
+        expected = faces_of(sampled(engine, kind, sampling, rows=8))
+        assert faces_of(sampled(captured, kind, sampling, rows=8)) == expected
+        made.append(sum(len(faces) for faces, _ in expected))
+    assert made == sorted(made, reverse=True)
+    assert made[0] > made[-1] == 0
+    assert len(captured.rooms) == 1
+
+
+def test_a_corner_that_has_begun_to_be_absent_is_never_hopeless() -> None:
+    """What a model expects behind an absent code is not learned."""
+    captured = Captured(an_engine("learned quads", std=0.1))
+    made = [faces_of(sampled(captured, "learned quads", Sampling(give_up=share), rows=8)) for share in (0.0, 0.4)]
+    assert made[0] == made[1]
+    assert any(face[-1] == ABSENT for faces, _ in made[0] for face in faces)
 
 
 def test_a_mesh_longer_than_the_shortest_graph_goes_on_as_in_the_loop() -> None:
@@ -183,21 +207,21 @@ def test_without_text_it_agrees_too() -> None:
 
 
 def test_guidance_at_right_angles_is_that_of_the_loop() -> None:
-    engine, sampling = an_engine(), Sampling(0.8, 0.0, 3.0, remove_parallel_component=True)
+    engine, sampling = an_engine(), Sampling(0.8, guidance_scale=3.0, remove_parallel_component=True)
     assert faces_of(sampled(Captured(engine), "quads", sampling)) == faces_of(sampled(engine, "quads", sampling))
 
 
 def test_a_sample_is_the_same_alone_and_among_eight_and_after_another_request() -> None:
     captured = Captured(an_engine())
     eight = faces_of(sampled(captured, "quads", Sampling(), rows=8))
-    sampled(captured, "quads", Sampling(0.5, 0.2, 2.0), given=a_part("quads"), faces=20)
+    sampled(captured, "quads", Sampling(0.5, 0.2, guidance_scale=2.0), given=a_part("quads"), faces=20)
     assert faces_of(sampled(captured, "quads", Sampling(), rows=1)) == eight[:1]
     assert faces_of(sampled(captured, "quads", Sampling(), rows=8)) == eight
 
 
 def test_temperature_min_p_and_guidance_need_no_new_tensors() -> None:
     captured = Captured(an_engine())
-    for sampling in (Sampling(1.0, 0.0, 2.0), Sampling(0.3, 0.1, 4.0)):
+    for sampling in (Sampling(1.0, 0.0, guidance_scale=2.0), Sampling(0.3, 0.1, guidance_scale=4.0)):
         sampled(captured, "quads", sampling, rows=4)
         sampled(captured, "quads", sampling, rows=3)
     assert len(captured.rooms) == 1
@@ -307,7 +331,11 @@ def a_room(kind: str, sampling: Sampling, rows: int = 4) -> Room:
 
 
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0, 0.05, 2.0), Sampling(1.0, 0.0, 2.0, True)], ids=str)
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(0.0), Sampling(1.0, 0.05, guidance_scale=2.0), Sampling(guidance_scale=2.0, remove_parallel_component=True)],
+    ids=str,
+)
 def test_a_face_asks_the_host_nothing_and_is_always_the_same_operations_on_the_same_shapes(kind: str, sampling: Sampling) -> None:
     room = a_room(kind, sampling)
     kept = {name: value.data_ptr() for name, value in vars(room).items() if isinstance(value, Tensor)}
@@ -354,7 +382,7 @@ def test_the_default_model_makes_the_meshes_that_it_makes_in_the_loop() -> None:
     results = []
     for stepper in (Captured(engine).decode, partial(decode, engine)):
         rows = [Row(model.tokenizer.grammar(), np.random.default_rng((1, row, 0)), []) for row in range(2)]
-        stepper(text, rows, Sampling(0.9, 0.01, 1.5), max_faces=20)
+        stepper(text, rows, Sampling(0.9, 0.01, guidance_scale=1.5), max_faces=20)
         results.append(faces_of(rows))
     assert results[0] == results[1]
     assert min(len(faces) for faces, _ in results[0]) > 10
@@ -362,7 +390,7 @@ def test_the_default_model_makes_the_meshes_that_it_makes_in_the_loop() -> None:
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("kind", TOKENIZERS)
-@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0, 0.01, 2.5)], ids=str)
+@pytest.mark.parametrize("sampling", [Sampling(0.0), Sampling(1.0, 0.01, guidance_scale=2.5)], ids=str)
 def test_a_recorded_face_is_replayed_as_it_would_run(kind: str, sampling: Sampling) -> None:
     engine, tokenizer = an_engine(kind), TOKENIZERS[kind]
     expected = faces_of(sampled(engine, kind, sampling, faces=20))
