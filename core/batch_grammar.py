@@ -178,7 +178,7 @@ class BatchCoordinateGrammar(BatchGrammar):
             self.barred = torch.cat([so_far, self.neighbours], 1)
             return
         self.low = self.face[1] + 1
-        self.matching = torch.where(unmatched & (starts == first), ends, self.never)
+        self.matching = torch.where(unmatched & (starts == first) & (ends > first), ends, self.never)
         self.neighbours = torch.where(ends == first, starts, self.neighbours)
         self.completions = self.completing(so_far, self.seen[:, :faces])
         self.barred = torch.cat([so_far, self.neighbours, self.completions], 1)

@@ -19,7 +19,7 @@ from torch import Tensor
 from core.conditioning import Text, guide
 from core.drafts import Corner, EdgeDrafter
 from core.engine import Engine
-from core.grammar import CodeGrammar
+from core.grammar import ABSENT, CodeGrammar
 from core.mesh import IntArray
 
 OnFace = Callable[[int], None]  # the row that has a new face
@@ -68,13 +68,15 @@ class Sampling:
     """temperature: 0 takes the likeliest code. min_p: codes less likely than this share of the likeliest are never drawn.
 
     guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch). remove_parallel_component: as
-    in core.conditioning.guide.
+    in core.conditioning.guide. give_up: a row whose grammar allows less than this share of what the model expects next has gone wrong
+    before, and is given up.
     """
 
     temperature: float = 1.0
     min_p: float = 0.0
     guidance_scale: float = 1.0
     remove_parallel_component: bool = False
+    give_up: float = 0.0
 
     @property
     def branches(self) -> int:
@@ -110,7 +112,9 @@ def decode(
     on_face: OnFace | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> bool:
-    """Fill `rows` with new faces until each has ended, has `max_faces` of them or has nowhere to go. Returns False if it was stopped.
+    """Fill `rows` with new faces until each has ended, has `max_faces` of them, has nowhere to go or is given up. Returns False if it was
+    stopped.
+
 
     text: for each row, or one for all of them; with guidance as many again below, without text. None for a model without text.
     given: [m, codes a face] faces to go on from, the same for all rows. should_stop: asked after every face.
@@ -237,12 +241,17 @@ def push(rows: list[Row], live: list[int], drawn: list[int], symbols: IntArray) 
 
 
 def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances: NDArray[np.float64], sampling: Sampling) -> list[int]:
-    """A symbol for each row, or NOTHING if its grammar allows none; what it is for rows that are not live does not matter.
+    """A symbol for each row, or NOTHING if its grammar allows none or too little; what it is for rows that are not live does not matter.
 
     logits: [b, vocabulary], overwritten. chances: [b] random numbers in 0..1.
     """
+    expected = np.exp(logits - logits.max(1, keepdims=True))
     for place in live:
-        np.copyto(logits[place], -np.inf, where=~rows[place].grammar.allowed())
+        grammar = rows[place].grammar
+        allowed = grammar.allowed()
+        settled = grammar.face[-1:] == [ABSENT]  # the rest of an absent corner, of which models learn nothing
+        hopeless = not settled and expected[place] @ allowed < sampling.give_up * expected[place].sum()
+        np.copyto(logits[place], -np.inf, where=hopeless | ~allowed)
     peak = logits.max(1)
     if sampling.temperature == 0:
         symbols = logits.argmax(1)

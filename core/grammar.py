@@ -49,6 +49,9 @@ class CodeGrammar:
             mask[: self.absent] = False
         return mask
 
+    def leave_open(self) -> None:
+        """Between faces: what is open now need not be closed."""
+
     def push(self, code: int) -> None:
         """Take the next code, one that `allowed()` allows."""
         if code == self.end:
@@ -63,17 +66,14 @@ class CoordinateGrammar(CodeGrammar):
     """What holds for grid coordinates z, y, x beside: faces come in canonical order, none repeats a corner or another face, each has an
     area, and the mesh closes: every edge lies on two faces, which run along it in opposite directions.
 
-    New faces are in order among themselves, and repeat none of those given. close_given: whether edges that the given faces leave open
-    must be closed, or only may be.
+    New faces are in order among themselves, and repeat none of those given. What those leave open is to be closed as well.
 
     No face to come reaches below the first corner of the face at hand, so at every corner it is known whether the mesh can still close: no
     face may begin above the lower end of an open edge; no second corner may lie above one that an open edge leads to from the first; and
     the edge from the last corner to the first must match an open one, or be one that a later second corner can still match.
     """
 
-    def __init__(
-        self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE, close_given: bool = True
-    ) -> None:
+    def __init__(self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE) -> None:
         super().__init__(codebook_size, 3, given, vertices_per_face)
         self.corners: list[Corner] = []  # of the face so far
         self.last: list[Corner] = []  # the corners of the last new face
@@ -82,13 +82,14 @@ class CoordinateGrammar(CodeGrammar):
         self.before: dict[Corner, set[Corner]] = defaultdict(set)  # from where they lead to it
         self.missing: dict[Corner, set[Edge]] = {}  # by their lower ends, the edges that faces to come must have
         for face in given.tolist() if given is not None else []:
-            self.remember(corners(face), close_given)
+            self.remember(corners(face))
         self.begin_corner()
 
     def begin_corner(self) -> None:
         """Work out what holds for the next corner: within `low` and `high`, or one of `matching`, and none of `barred`."""
         so_far, vertex = self.corners, len(self.corners)
-        self.low, self.high = (0, 0, 0), (self.absent - 1,) * 3
+        self.low: Corner = (0, 0, 0)
+        self.high: Corner = (self.absent - 1,) * 3
         self.matching: set[Corner] = set()
         self.barred: set[Corner] = set()
         if vertex == 0:
@@ -101,8 +102,13 @@ class CoordinateGrammar(CodeGrammar):
                 self.low = self.next_to(self.last[1])
             self.high = min((end for start, end in self.missing.get(first, ()) if start == first), default=self.high)
         elif vertex == self.vertices_per_face - 1:
-            self.low, self.matching = self.next_to(so_far[1]), self.after[first] - self.before[first]
+            self.low = self.next_to(so_far[1])
+            self.matching = {corner for corner in self.after[first] - self.before[first] if corner > first}
             self.barred |= self.before[first].union(self.completions.get(frozenset(so_far), ()))
+
+    def leave_open(self) -> None:
+        self.missing.clear()
+        self.begin_corner()
 
     def next_to(self, corner: Corner) -> Corner:
         """The lowest corner above this one."""
@@ -165,7 +171,7 @@ class CoordinateGrammar(CodeGrammar):
         if len(whole) % 3 == 0:
             self.begin_corner()
 
-    def remember(self, face: list[Corner], must_close: bool = True) -> None:
+    def remember(self, face: list[Corner]) -> None:
         """Note a face, which may not come again, and its edges, which may not either."""
         whole = frozenset(face)
         if len(face) == self.vertices_per_face - 1:
@@ -181,7 +187,7 @@ class CoordinateGrammar(CodeGrammar):
             missing = self.missing.setdefault(min(start, end), set())
             if (start, end) in missing:
                 missing.remove((start, end))
-            elif must_close and start not in self.after[end]:
+            elif start not in self.after[end]:
                 missing.add((end, start))
             if not missing:
                 del self.missing[min(start, end)]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,11 @@ from torch.nn.utils.rnn import pad_sequence
 from core.captured import Captured
 from core.checkpoint import bad_checkpoint, read_config, read_weights
 from core.conditioning import Text, TextConditioner
-from core.decoding import Row, Sampling, decode
+from core.decoding import OnFace, Row, Sampling, decode
 from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
-from core.grammar import VERTICES_PER_FACE
+from core.grammar import ABSENT, VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.placement import Prefix, placements
 from core.properties import Properties
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
 __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
 FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
-ATTEMPTS = 2  # times that candidates are drawn for a variant before the best of them is taken as it is
-RETRIES = 7  # candidates of the later times, or more: at once they take less than three times as long as one (docs/performance.md)
+ATTEMPTS = 40  # times that a variant is drawn, or a part of it drawn anew, before the best of what came is taken as it is
+BACK = 6  # faces that a sample which has gone wrong is taken back at first
+GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
-STILL_OPEN = 0.5  # a completed mesh may keep this share of the open edges that it was given with
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
 NAMED = 12  # things that a user is told the model knows, of all that it does
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
@@ -79,8 +80,9 @@ class Task:
 
 @dataclass
 class Draft:
-    """A variant on its way. rows: the candidates at hand, of which the first is shown. best: the best sample so far. drawn: how many there
-    were. flawed: how many of those did not end or were broken.
+    """A variant on its way. rows: the candidates at hand, of which the first is shown. best: the best sample so far. reached: of the
+    samples that went wrong since one was last begun anew, the faces of the one that got furthest. back: how many of them to take back.
+    drawn: how many samples there were. flawed: how many of those did not end or were broken.
 
     first_face, seconds: from the request's start to the first face, and to the end of the last sample.
     """
@@ -88,6 +90,8 @@ class Draft:
     variant: int
     rows: list[Row] = field(init=False)
     best: Sample = field(init=False)
+    reached: list[list[int]] = field(default_factory=list)
+    back: int = BACK
     drawn: int = 0
     flawed: int = 0
     first_face: float = 0.0
@@ -97,12 +101,12 @@ class Draft:
 @dataclass(frozen=True)
 class Sample:
     """A mesh that was drawn, and what is wrong with it: whether it did not end or not begin, and how many faces and edges are not as they
-    should be.
+    should be, or how many faces it has got to, which count against that.
     """
 
     row: Row
     mesh: Mesh
-    flaws: tuple[bool, float]
+    flaws: tuple[bool, int]
 
     @property
     def sound(self) -> bool:
@@ -213,8 +217,9 @@ class MeshGPT:
         """Make what is asked for: one result a variant, in order.
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
-        is the result. If there is none, candidates are drawn anew, RETRIES at once, up to `attempts` times in all; then the one with the
-        fewest flaws is the result.
+        is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
+        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. A mesh to complete is at last
+        let keep the open edges that it has. If nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -231,13 +236,17 @@ class MeshGPT:
         if task.prefix:
             for draft in drafts:
                 task.stream(draft.variant, 0, task.prefix.mesh.quads().face_coordinates())
-        pending = drafts
-        for attempt in range(attempts):
-            count = max(task.candidates, RETRIES) if attempt else task.candidates
-            together = max(1, MOST_ROWS // count)
-            for first in range(0, len(pending), together):
-                self.draw(task, pending[first : first + together], count, should_stop)
-            pending = [draft for draft in pending if not draft.best.sound]
+        together = max(1, MOST_ROWS // task.candidates)
+        for first in range(0, len(drafts), together):
+            self.draw(task, drafts[first : first + together], should_stop)
+        for draft in drafts:
+            for attempt in range(1, attempts):
+                if draft.best.sound:
+                    break
+                if task.prefix and attempt == attempts - 1:
+                    self.leave_open(task, draft, should_stop)
+                else:
+                    self.go_back(task, draft, should_stop)
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
                 task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
@@ -263,44 +272,85 @@ class MeshGPT:
             started=started,
         )
 
-    def draw(self, task: Task, batch: list[Draft], count: int, should_stop: ShouldStop | None) -> None:
-        """Draw `count` candidates for each of the drafts, all at once, and choose among them. Raises Cancelled."""
+    def draw(self, task: Task, batch: list[Draft], should_stop: ShouldStop | None) -> None:
+        """Draw the candidates of each of the drafts, all at once, and choose among them. Raises Cancelled."""
         for draft in batch:
-            draft.rows = [self.row(task, draft.variant, draft.drawn + i) for i in range(count)]
+            draft.rows = [self.row(task, draft.variant, number) for number in range(task.candidates)]
 
         def show(row: int) -> None:
-            draft, candidate = batch[row // count], row % count
-            if candidate == 0:
-                draft.first_face = draft.first_face or time.monotonic() - task.started
-                faces = draft.rows[0].faces
-                task.stream(draft.variant, task.given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], task.prefix)[-1:])
+            if row % task.candidates == 0:
+                draft = batch[row // task.candidates]
+                self.show(task, draft, draft.rows[0].faces)
 
+        self.decode(task, [row for draft in batch for row in draft.rows], [], show, should_stop)
+        for draft in batch:
+            self.judge(task, draft)
+
+    def go_back(self, task: Task, draft: Draft, should_stop: ShouldStop | None) -> None:
+        """Draw the end of the sample that got furthest anew, or all of it. Raises Cancelled."""
+        kept = draft.reached[: max(0, len(draft.reached) - draft.back)]
+        row = self.row(task, draft.variant, draft.drawn)
+        for code in chain.from_iterable(kept):
+            row.grammar.push(row.grammar.absent if code == ABSENT else code)
+        if kept:
+            task.stream(draft.variant, task.given, self.coordinates(kept, task.prefix))
+        else:
+            draft.reached = []
+        draft.rows = [row]
+        self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
+        row.faces[:0] = kept
+        self.judge(task, draft)
+
+    def leave_open(self, task: Task, draft: Draft, should_stop: ShouldStop | None) -> None:
+        """Complete a mesh whose open edges may stay open, whatever comes of it. Raises Cancelled."""
+        row = self.row(task, draft.variant, draft.drawn)
+        row.grammar.leave_open()
+        draft.rows = [row]
+        patient = replace(task, sampling=replace(task.sampling, give_up=0))
+        self.decode(patient, draft.rows, [], lambda _: self.show(task, draft, row.faces), should_stop)
+        self.judge(task, draft)
+
+    def decode(self, task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        """Draw rows to their ends, behind the given mesh and the faces `kept`. Raises Cancelled."""
+        given = [*(task.prefix.codes.tolist() if task.prefix else []), *kept]
         generate = self.captured.decode if self.captured else partial(decode, self.stepper)
         finished = generate(
             task.text,
-            [row for draft in batch for row in draft.rows],
+            rows,
             task.sampling,
-            given=task.prefix.codes if task.prefix else None,
-            max_faces=task.limit,
+            given=np.array(given) if given else None,
+            max_faces=task.limit - len(kept),
             on_face=show,
             should_stop=should_stop,
         )
         if not finished:
             raise Cancelled
-        for draft in batch:
-            samples = [self.build(row, task.prefix) for row in draft.rows]
-            best = self.best(task, samples)
-            draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
-            draft.drawn += count
-            draft.flawed += sum(not sample.sound for sample in samples)
-            draft.seconds = time.monotonic() - task.started
+
+    def show(self, task: Task, draft: Draft, faces: list[list[int]]) -> None:
+        """Stream the last of the new faces."""
+        draft.first_face = draft.first_face or time.monotonic() - task.started
+        task.stream(draft.variant, task.given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], task.prefix)[-1:])
+
+    def judge(self, task: Task, draft: Draft) -> None:
+        """Take the rows that have come to their ends into account."""
+        samples = [self.build(row, task.prefix) for row in draft.rows]
+        best = self.best(task, samples)
+        draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
+        draft.drawn += len(samples)
+        draft.flawed += sum(not sample.sound for sample in samples)
+        draft.seconds = time.monotonic() - task.started
+        furthest = max((sample.row.faces for sample in samples if not sample.sound), key=len, default=[])
+        if len(furthest) > len(draft.reached):
+            draft.reached, draft.back = furthest, BACK
+        else:
+            draft.back *= 2
 
     def sampling(self, request: Request) -> Sampling:
         defaults = Sampling(**self.facts.get("sampling", {}))
         temperature = defaults.temperature if request.temperature is None else request.temperature
         scale = defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
         guided = self.config.condition_on_text and request.text.strip()
-        return replace(defaults, temperature=temperature, guidance_scale=scale if guided else 1.0)
+        return replace(defaults, temperature=temperature, give_up=GIVE_UP, guidance_scale=scale if guided else 1.0)
 
     def room(self, request: Request, prefix: Prefix | None) -> int:
         """How many new faces there may be."""
@@ -351,14 +401,15 @@ class MeshGPT:
         return world
 
     def build(self, row: Row, prefix: Prefix | None) -> Sample:
-        """The mesh of a row that has come to its end, judged. A completed mesh may keep some of the open edges it was given with."""
+        """The mesh of a row that has come to its end, judged. What a mesh to complete was given with may stay open where nothing else
+        came of it.
+        """
         new = self.coordinates(row.faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
         mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))
         report = mesh.report()
-        open_before = prefix.mesh.report().boundary_edges if prefix else 0
-        too_open = report.boundary_edges - STILL_OPEN * open_before
-        return Sample(row, mesh, (not row.ended or not row.faces, report.degenerate + max(0.0, too_open)))
+        broken = report.degenerate + report.boundary_edges if row.ended else -len(row.faces)
+        return Sample(row, mesh, (not row.ended or not row.faces, broken))
 
     def best(self, task: Task, samples: list[Sample]) -> Sample:
         """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws.

@@ -41,6 +41,14 @@ def at_random(grammars: Sequence[CodeGrammar], rng: np.random.Generator) -> Call
     return lambda row: drawn(grammars[row], rng, low=row % 2 == 0)
 
 
+def having(part: IntArray, corners: int, levels: int, close_given: bool) -> CoordinateGrammar:
+    """The grammar of a mesh with these faces. close_given: whether what they leave open is to be closed."""
+    grammar = CoordinateGrammar(levels, part, corners)
+    if not close_given:
+        grammar.leave_open()
+    return grammar
+
+
 def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, draw: Callable[[int], int]) -> int:
     """Draw so many faces in all rows at once, hold every mask against the row's own, and count those that were compared."""
     batch.load(grammars)
@@ -69,7 +77,7 @@ def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, g
 def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, levels: int, given: int, close_given: bool) -> None:
     rng = np.random.default_rng((corners, levels, given))
     parts = [rng.permutation(some_faces(CoordinateGrammar(levels, None, corners), rng, given)) for _ in range(ROWS)]
-    grammars = [CoordinateGrammar(levels, part, corners, close_given) for part in parts]
+    grammars = [having(part, corners, levels, close_given) for part in parts]
     batch = BatchCoordinateGrammar(ROWS, given + 9, levels, corners, CPU)
     assert compared(grammars, batch, 9, given, at_random(grammars, rng)) > 9 * 3 * corners  # some row lived on to the end
 
@@ -81,7 +89,7 @@ def test_closed_meshes_are_allowed_whole_with_any_part_of_them_given(share: floa
     meshes = [closed_mesh(family) for family in ("table", "mushroom", "windmill", "key", "sword")]
     kept = [rng.random(len(mesh)) < share for mesh in meshes]
     parts, rest = [mesh[k] for mesh, k in zip(meshes, kept, strict=True)], [mesh[~k] for mesh, k in zip(meshes, kept, strict=True)]
-    grammars = [CoordinateGrammar(LEVELS, rng.permutation(part), close_given=close_given) for part in parts]
+    grammars = [having(rng.permutation(part), 4, LEVELS, close_given) for part in parts]
     symbols = [followed(grammar, faces) for grammar, faces in zip(grammars, rest, strict=True)]
     given, new = max(map(len, parts)), max(map(len, rest)) + 1
     batch = BatchCoordinateGrammar(ROWS, given + new, LEVELS, 4, CPU)
@@ -102,7 +110,7 @@ def followed(grammar: CodeGrammar, faces: IntArray) -> Iterator[int]:
 
 def test_a_mesh_ends_only_when_it_is_closed() -> None:
     faces = closed_mesh("chest")
-    grammars = [CoordinateGrammar(LEVELS, faces), CoordinateGrammar(LEVELS, faces[:-1]), CoordinateGrammar(LEVELS, faces[:-1], 4, False)]
+    grammars = [having(faces, 4, LEVELS, True), *(having(faces[:-1], 4, LEVELS, close_given) for close_given in (True, False))]
     batch = BatchCoordinateGrammar(3, len(faces) + 1, LEVELS, 4, CPU)
     batch.load(grammars)
     assert batch.allowed(0, 0, len(faces))[:, batch.end].tolist() == [True, False, True]
