@@ -73,7 +73,7 @@ def locate(source: str | Path) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(str(source), allow_patterns=["config.json", "*.safetensors", "*.md"]))
+        return Path(snapshot_download(str(source), allow_patterns=["*.json", "*.safetensors", "*.md"]))
     except Exception as error:  # the network, the Hub and its cache each fail in their own way
         raise bad_checkpoint(
             f"there is no folder {source}, and no such model could be fetched from the Hub ({type(error).__name__})",

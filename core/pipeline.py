@@ -34,6 +34,7 @@ from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
+from core.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from core.transformer import MeshTransformer
@@ -117,12 +118,19 @@ class MeshGPT:
     """A checkpoint, ready to make meshes. Load one with `from_pretrained`."""
 
     def __init__(
-        self, tokenizer: Tokenizer, config: TransformerConfig, weights: dict[str, Tensor], facts: dict[str, Any], choice: Choice
+        self,
+        tokenizer: Tokenizer,
+        config: TransformerConfig,
+        weights: dict[str, Tensor],
+        facts: dict[str, Any],
+        choice: Choice,
+        folder: Path,
     ) -> None:
         self.tokenizer = tokenizer
         self.config = config
         self.weights = weights
         self.facts = facts
+        self.folder = folder
         self.candidates: int = facts.get("candidates", 1)  # what a request that names no number of them gets
         self.device, self.device_note = torch.device(choice.device), choice.note
         or_on_cpu(self.take_device, self.leave_device)
@@ -144,7 +152,7 @@ class MeshGPT:
                 of_tokenizer = {name: weight for name, weight in weights.items() if name.startswith("tokenizer.")}
                 tokenizer.load_state_dict({name.removeprefix("tokenizer."): weight for name, weight in of_tokenizer.items()})
                 tokenizer.eval()
-            return cls(tokenizer, TransformerConfig(**facts["config"]), weights, facts, choice)
+            return cls(tokenizer, TransformerConfig(**facts["config"]), weights, facts, choice, folder)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise bad_checkpoint(f"the weights in {folder} do not fit its config.json", "copy or download the model again") from error
 
@@ -182,6 +190,11 @@ class MeshGPT:
         prefix = "text."
         conditioner.load_state_dict({name.removeprefix(prefix): w for name, w in self.weights.items() if name.startswith(prefix)})
         return conditioner.to(self.device).eval()
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary | None:
+        """What the model knows of words that are not in its captions, if anything."""
+        return Vocabulary.load(self.folder, self.facts["nouns"])
 
     def info(self) -> dict[str, Any]:
         """What the model is, in plain values."""
@@ -258,7 +271,7 @@ class MeshGPT:
         properties = request.properties if known else Properties()
         if known and request.bounds and not properties.extents:
             properties = replace(properties, extents=tuple(np.subtract(request.bounds[1], request.bounds[0]).tolist()))
-        sampling, wanted = self.sampling(request), (request.text.strip(), properties)
+        sampling, wanted = self.sampling(request), (self.reading(request.text) or request.text.strip(), properties)
         prefix = None if request.mesh is None else self.place(request, wanted)
         return Task(
             request=request,
@@ -456,8 +469,18 @@ class MeshGPT:
             drawn=draft.drawn,
         )
 
+    def reading(self, text: str) -> str | None:
+        """A text that names nothing the model was trained on, in words that it knows; None if it is to be read as it is."""
+        if not text.strip() or not self.config.condition_on_text or not self.vocabulary:
+            return None
+        return self.vocabulary.reading(text.strip())
+
     def domain_note(self, text: str) -> str:
-        """A sentence for a text that names nothing the model was trained on, or nothing. It names a few things that it was trained on."""
+        """A sentence for a text that names nothing the model was trained on, or nothing. It says how the text was read, or names a few
+        things that the model was trained on.
+        """
+        if reading := self.reading(text):
+            return f"{text.strip()[:60]!r} was read as {reading[:60]!r}"
         words = re.findall(r"[a-z]+", text.lower())
         known = {form for noun in self.facts["nouns"] for form in (noun, noun + "s", noun + "es")}
         if not words or known & set(words):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ from core.pipeline import MeshGPT
 from core.state import gathered, load_state, save_state, update_average, whole
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
+from core.vocabulary import FILE as DICTIONARY
 from training.data.augment import Augmentation
 from training.data.dataset import Batch, CodeSet, Feed, load_mixed, read_tokenizer
 from training.domain import domain_and_nouns
@@ -227,6 +229,8 @@ class Run:
         weights = gathered(self.average, self.is_main)
         if self.is_main:
             save_checkpoint(self.out / "checkpoint", self.model.describe() | self.facts(nats), weights, torch.float16)
+            if self.config.init and (words := Path(self.config.init) / DICTIONARY).is_file():
+                shutil.copy(words, self.out / "checkpoint")
             self.draw()
         self.accelerator.wait_for_everyone()
 

@@ -1,0 +1,324 @@
+"""Make the dictionary that goes with a checkpoint: what else its kinds of things may be called, and which words speak for them.
+
+    python -m training.data.dictionary --wordnet /usr/share/wordnet --model models/default
+
+It is worked out of WordNet 3.0 (Debian: wordnet-base). All its meanings and the words they are named and explained by are one network.
+A walk through it that keeps setting out anew from one kind comes to a word the more often, the more the word has to do with that kind: by
+its own explanation, by that of things like it, by those of other words ("bark", "the sound made by a dog"), or over several of these.
+What makes such a walk come to a word more often than those from an average kind is by how much the word speaks for the kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import filterfalse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array, csr_array, diags_array
+
+from core.checkpoint import read_config
+from core.errors import MeshGPTError
+from core.vocabulary import EMPTY, FILE, LONGEST, as_name, stem_of, stems
+from training.domain import SEEDS
+from training.procedural import FAMILIES, generate
+
+SOURCE = "Made of WordNet 3.0, Copyright 2006 by Princeton University. All rights reserved. The licence is in LICENSES/WordNet.txt."
+PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+THINGS = frozenset((3, 5, 6, 17, 18, 20))  # lexicographer files of what has a shape: tops, animal, artifact, object, person, plant
+SENSES = {  # where the first thing of that name is another one, or not all that is meant
+    "barrel": ("barrel 2",),
+    "book": ("book 1", "book 2"),
+    "cart": ("cart 1", "cart 2"),
+    "castle": ("castle 2",),
+    "column": ("column 6",),
+    "door": ("door 1", "door 2"),
+    "flower": ("flower 1", "flower 2"),
+    "hammer": ("hammer 2",),
+    "lamp": ("lamp 1", "lamp 2"),
+    "mailbox": ("mailbox 1", "mailbox 2"),
+    "mug": ("mug 4",),
+    "mushroom": ("mushroom 1", "mushroom 2", "mushroom 3", "fungus 1"),
+    "person": ("person 1", "human 1"),
+    "potted plant": ("houseplant 1",),
+    "shield": ("shield 2",),
+    "signpost": ("signpost 1",),
+    "street light": ("streetlight 1",),
+    "television": ("television 3",),
+    "train": ("train 1", "locomotive 1"),
+    "windmill": ("windmill 1", "windmill 2"),
+}
+GENERAL = frozenset(  # what any thing may be called
+    ("block", "board", "detail", "frame", "machine", "material", "part", "piece", "pole", "row", "stand", "support")
+)
+OTHERS = frozenset((7, 9, 10, 11, 12, 22, 26, 28))  # attributes, thoughts, feelings and the like: no other names of things, but not meant
+NAMING, RELATED = 2.0, 0.5  # links of a meaning to its names and to other meanings, beside those to the words of its explanation
+LATIN = re.compile("[A-Z][a-z]+ [a-z]+( [a-z]+)?$")  # Passer domesticus
+ANEW, STEPS = 0.2, 12  # share of the walk that sets out anew at every step; steps
+SPREAD = 0.3  # of what is common to all kinds, added to what a walk finds, so that little is not taken for much
+LEAST, LEAST_OF_PLAIN, MOST_KINDS = 1.0, 0.4, 8  # nats, and kinds, that are kept of a word
+PLAIN = 100  # explanations in which a word that speaks for no kind is one of those that are said of everything
+OFTEN = 8  # explanations that a word stands in to be kept
+SHARE, SHARE_OF_PERSON = 0.3, 0.5  # of what a name may mean that must be of the kind; many a word is also one for somebody
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A synset of WordNet. file: of its lexicographers. links: pairs of a symbol and a meaning's id."""
+
+    file: int
+    names: list[str]
+    links: list[tuple[str, str]]
+    explanation: str
+
+
+@dataclass(frozen=True)
+class WordNet:
+    """meanings: by id, a letter for the part of speech and the offset. senses: ids of what a name may mean,
+    commonest first."""
+
+    meanings: dict[str, Meaning]
+    senses: dict[tuple[str, str], list[str]]
+
+    @classmethod
+    def read(cls, folder: Path) -> WordNet:
+        """The database in a folder. Raises MeshGPTError (bad_data) if a file is missing."""
+        meanings, senses = {}, {}
+        for letter, part in PARTS.items():
+            for line in lines(folder / f"data.{part}"):
+                fields, _, explanation = line.partition(" | ")
+                of_id, *rest = fields.split()
+                meanings[letter + of_id] = meaning(rest, explanation.strip())
+            for line in lines(folder / f"index.{part}"):
+                name, _, count, *rest = line.split()
+                senses[letter, name] = [letter + of_id for of_id in rest[-int(count) :]]
+        return cls(meanings, senses)
+
+    def below(self, top: str) -> set[str]:
+        """The meaning and all that are kinds of it, but no persons and places of their own."""
+        found, open_ends = {top}, [top]
+        while open_ends:
+            kinds = {of_id for symbol, of_id in self.meanings[open_ends.pop()].links if symbol == "~"} - found
+            found |= kinds
+            open_ends += kinds
+        return found
+
+
+def lines(path: Path) -> Iterator[str]:
+    """What stands in a file of the database below its licence."""
+    if not path.is_file():
+        raise MeshGPTError(f"{path} is missing", hint="name the folder of WordNet 3.0 (Debian: wordnet-base)", code="bad_data")
+    return (line for line in path.read_text().splitlines() if not line.startswith("  "))
+
+
+def meaning(fields: Sequence[str], explanation: str) -> Meaning:
+    """fields: of a line of data.*, behind the offset."""
+    file, names = int(fields[0]), 3 + 2 * int(fields[2], 16)
+    links = fields[names + 1 : names + 1 + 4 * int(fields[names])]
+    pairs = zip(links[::4], links[1::4], links[2::4], strict=True)
+    return Meaning(
+        file,
+        [re.sub(r"\(.*", "", name).replace("_", " ") for name in fields[3:names:2]],
+        [(symbol, letter.replace("s", "a") + of_id) for symbol, of_id, letter in pairs],
+        explanation,
+    )
+
+
+# ---- the file
+
+
+def make_dictionary(net: WordNet, kinds: Sequence[str], nouns: Sequence[str]) -> dict[str, Any]:
+    """What stands in the file. kinds, nouns: `domain` and `nouns` of a checkpoint's config.json; kinds that WordNet lacks have no entry in
+    `names` and no words.
+    """
+    known = {kind: names_of(kind) for kind in kinds}
+    tops = {kind: found for kind in kinds if (found := meanings_of(net, kind))}
+    explained = {of_id: sorted(set(stems(one.explanation))) for of_id, one in net.meanings.items()}
+    often = Counter(stem for words in explained.values() for stem in words)
+    said = {as_name(name) for names in known.values() for name in names} | set(map(as_name, nouns))
+    words = speaking_words(net, tops, kinds, explained, often)
+    plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < LEAST * 10}
+    return {
+        "source": SOURCE,
+        "known": known,
+        "general": sorted(plain | general_words(net, tops, known)),
+        "names": {kind: ",".join(names) for kind, names in further_names(net, tops, said).items()},
+        "words": words,
+    }
+
+
+def names_of(kind: str) -> list[str]:
+    """What captions call a kind."""
+    return sorted({kind, *(name for seed in SEEDS for name in generate(kind, seed).names)}) if kind in FAMILIES else [kind]
+
+
+def meanings_of(net: WordNet, kind: str) -> list[str]:
+    """The meanings that a kind has as a thing."""
+    if kind in SENSES:
+        senses = (entry.rsplit(" ", 1) for entry in SENSES[kind])
+        return [net.senses["n", name][int(number) - 1] for name, number in senses if ("n", name) in net.senses]
+    found = net.senses.get(("n", kind.replace(" ", "_")), [])
+    return [of_id for of_id in found if net.meanings[of_id].file in THINGS][:1]
+
+
+def above(net: WordNet, of_id: str) -> Iterator[str]:
+    """What a meaning is a kind of, nearest first."""
+    for symbol, parent in net.meanings[of_id].links:
+        if symbol == "@":
+            yield parent
+            yield from above(net, parent)
+
+
+def general_words(net: WordNet, tops: Mapping[str, list[str]], known: Mapping[str, list[str]]) -> set[str]:
+    """Stems of words that say too little alone: for what kinds are kinds of, and last words of longer names; no kind's own name."""
+    parents = {parent for found in tops.values() for of_id in found for parent in above(net, of_id)}
+    names = {name for names in known.values() for name in names}
+    words = {name.lower() for parent in parents for name in net.meanings[parent].names} | {name.split()[-1] for name in names} | GENERAL
+    return {stem_of(word) for word in words if word.isalpha()} - {stem_of(name) for name in names}
+
+
+# ---- names
+
+
+def further_names(net: WordNet, tops: Mapping[str, list[str]], said: set[str]) -> dict[str, list[str]]:
+    """What else the kinds may be called: names of their meanings, of all below, and of what is directly above no other kind.
+
+    said: names that need no further word. A longer name that ends in a name is left out, for that one is found in it.
+    """
+    whose = owners(net, tops)
+    wider = {parent for found in tops.values() for of_id in found for parent in above(net, of_id)} - whose.keys()
+    found: dict[str, set[str]] = {kind: set() for kind in tops}
+    for of_id in whose:
+        for name in filterfalse(LATIN.match, net.meanings[of_id].names):
+            if wider & set(net.senses.get(("n", name.lower().replace(" ", "_")), [])):
+                continue
+            shares = share_of(net, name, whose)
+            kind = max(shares, key=lambda one: shares[one], default="")
+            plain = as_name(name)
+            enough = SHARE_OF_PERSON if kind == "person" else SHARE
+            if kind and shares[kind] >= enough and plain not in said and len(plain) > 2 and plain.count(" ") < LONGEST:
+                found[kind].add(plain)
+    short = said | set().union(*found.values())
+    return {kind: sorted(name for name in names if " " not in name or name.split()[-1] not in short) for kind, names in found.items()}
+
+
+def owners(net: WordNet, tops: Mapping[str, list[str]]) -> dict[str, str]:
+    """The kind of every meaning that is below one; where there are several, the one with less below it."""
+    parts = {kind: set().union(*map(net.below, found)) for kind, found in tops.items()}
+    whose = {}
+    for kind in sorted(parts, key=lambda one: (-len(parts[one]), one)):
+        whose.update(dict.fromkeys(sorted(parts[kind]), kind))
+    parents = {kind: {p for of_id in found for s, p in net.meanings[of_id].links if s == "@"} for kind, found in tops.items()}
+    for kind, ups in parents.items():
+        for up in sorted(ups - whose.keys()):
+            if {one for one, found in tops.items() if net.below(up) & set(found)} == {kind}:
+                whose[up] = kind
+    return whose
+
+
+def share_of(net: WordNet, name: str, whose: Mapping[str, str]) -> dict[str, float]:
+    """How much of what a name may mean as a thing each kind has; the first meaning counts fully, the second half, and so on."""
+    things = [
+        of_id
+        for of_id in net.senses.get(("n", name.lower().replace(" ", "_")), [])
+        if of_id in whose or net.meanings[of_id].file in THINGS | OTHERS
+    ]
+    shares: defaultdict[str, float] = defaultdict(float)
+    for rank, of_id in enumerate(things, 1):
+        if of_id in whose:
+            shares[whose[of_id]] += 1 / rank
+    return {kind: share / sum(1 / rank for rank in range(1, len(things) + 1)) for kind, share in shares.items()}
+
+
+# ---- words
+
+
+def speaking_words(
+    net: WordNet, tops: Mapping[str, list[str]], kinds: Sequence[str], explained: Mapping[str, list[str]], often: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """Stems, each with the numbers of the kinds that it speaks for and by how many tenths of a nat, in turn."""
+    place = {of_id: number for number, of_id in enumerate(net.meanings)}
+    network, words = build_network(net, place, explained, often)
+    starts = np.zeros((network.shape[0], len(tops)), np.float32)
+    for column, found in enumerate(tops.values()):
+        starts[[place[of_id] for of_id in found], column] = 1 / len(found)
+    reached = walk(network, starts)
+    numbers = [list(kinds).index(kind) for kind in tops]
+    kept = {}
+    for word in sorted(word for word in words if often[word] >= OFTEN):
+        found = reached[words[word]]
+        mean = max(float(found.mean()), 1e-12)
+        nats = np.log((found + SPREAD * mean) / ((1 + SPREAD) * mean))
+        least = LEAST_OF_PLAIN if often[word] >= PLAIN else LEAST
+        best = [column for column in np.argsort(-nats, kind="stable")[:MOST_KINDS].tolist() if nats[column] >= least]
+        if best:
+            kept[word] = [value for column in best for value in (numbers[column], round(float(nats[column]) * 10))]
+    return kept
+
+
+def build_network(
+    net: WordNet, place: Mapping[str, int], explained: Mapping[str, list[str]], often: Mapping[str, int]
+) -> tuple[csr_array, dict[str, int]]:
+    """Weights of the links between meanings and words, [nodes, nodes], the same both ways; and the words' numbers among the nodes."""
+    words: dict[str, int] = {}
+    links: list[tuple[int, int, float]] = []
+
+    def node(word: str) -> int:
+        return words.setdefault(word, len(place) + len(words))
+
+    for of_id, one in net.meanings.items():
+        here = place[of_id]
+        links += [(here, node(word), math.log(len(place) / often[word]) / 10) for word in explained[of_id]]
+        for name in one.names:
+            senses = net.senses.get((of_id[0], name.lower().replace(" ", "_")), [])
+            rank = senses.index(of_id) + 1 if of_id in senses else 1
+            parts = [stem_of(word) for word in re.findall("[a-z]+", name.lower()) if word not in EMPTY]
+            links += [(here, node(part), NAMING / rank / len(parts) ** 2) for part in parts]
+        links += [(here, place[other], RELATED) for symbol, other in one.links if symbol != "!" and other in place]
+    row, column, weight = (np.array(values) for values in zip(*links, strict=True))
+    nodes = len(place) + len(words)
+    one_way = coo_array((weight, (row, column)), shape=(nodes, nodes))
+    return csr_array(one_way + one_way.T), words
+
+
+def walk(network: csr_array, starts: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How often walks are at each node, [nodes, walks], that set out from `starts`, of the same shape."""
+    sums = np.asarray(network.sum(0)).ravel()
+    step = csr_array(network @ diags_array(1 / np.maximum(sums, 1e-9))).astype(np.float32)
+    reached = starts
+    for _ in range(STEPS):
+        reached = ANEW * starts + (1 - ANEW) * (step @ reached)
+    return reached
+
+
+def write_dictionary(wordnet: Path, model: Path) -> Path:
+    """Make the file of a checkpoint and return its path. Raises MeshGPTError: bad_data or bad_checkpoint if one of them is not there."""
+    facts = read_config(model, ("domain", "nouns"))
+    path = model / FILE
+    entries = make_dictionary(WordNet.read(wordnet), facts["domain"], facts["nouns"])
+    path.write_text(json.dumps(entries, separators=(",", ":"), ensure_ascii=False) + "\n")
+    return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of WordNet 3.0")
+    parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
+    options = parser.parse_args(arguments)
+    try:
+        path = write_dictionary(options.wordnet, options.model)
+        print(f"{path} ({path.stat().st_size / 1e3:.0f} KB)")
+    except MeshGPTError as error:
+        parser.exit(2, f"{error}\n")
+
+
+if __name__ == "__main__":
+    main()
