@@ -42,6 +42,7 @@ def old_model(folder: Path, max_faces: int) -> Path:
 
 def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, out = old_model(tmp_path, max_faces=64), tmp_path / "runs/monoliths"
+    (old / "words.json").write_text("{}")
     ticks = itertools.count()
     monkeypatch.setattr(script, "train", partial(train, clock=lambda: float(next(ticks))))
     monkeypatch.setattr(script, "REHEARSED", 3)
@@ -53,6 +54,7 @@ def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tm
     assert {"monolith", "pouf"} <= set(model.facts["nouns"])
     assert model.facts["sampling"]["min_p"] == 0.25
     assert model.config == MeshGPT.from_pretrained(old, "cpu").config
+    assert (out / "checkpoint/words.json").read_text() == "{}"
     assert len(model.generate("a purple monolith", max_faces=4)[0].faces) > 0
     times = model.facts["training"]["data"]
     assert times[str(out / "data/train")] > 1 == times[str(out / "rehearsal/train")]

@@ -1,0 +1,140 @@
+"""What a prompt is read as: names and words of a small dictionary, and of the one that goes with the default model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from core.pipeline import MeshGPT, Request
+from core.vocabulary import FILE, Vocabulary, as_name, plural, stem_of
+from training.procedural import FAMILIES, generate
+
+DEFAULT = Path(__file__).parents[2] / "models" / "default"
+ENTRIES = {
+    "known": {"dog": ["dog", "pet dog"], "potted plant": ["potted plant", "plant in a pot"], "clock": ["clock"]},
+    "general": ["animal", "plant", "device"],
+    "names": {"dog": "canine,basset hound", "clock": "timepiece,hourglass"},
+    "words": {"bark": [0, 30, 1, 4], "guard": [0, 12], "timepiec": [2, 30], "tick": [2, 30], "stem": [1, 30], "noisi": [0, 11, 2, 11]},
+}
+NOUNS = ["dog", "plant", "clock", "dragon"]
+
+
+@pytest.fixture
+def small() -> Vocabulary:
+    return Vocabulary.of(ENTRIES, NOUNS)
+
+
+@pytest.fixture(scope="module")
+def default() -> Vocabulary:
+    found = Vocabulary.load(DEFAULT, json.loads((DEFAULT / "config.json").read_text())["nouns"])
+    assert found
+    return found
+
+
+def test_a_name_gives_way_to_its_kind_and_all_else_stays(small: Vocabulary) -> None:
+    assert small.reading("a canine") == "a dog"
+    assert small.reading("A small hourglass with two bulbs") == "A small clock with two bulbs"
+    assert small.reading("an hourglass") == "a clock"
+    assert small.reading("two canines for a game") == "two dogs for a game"
+
+
+def test_the_longest_name_counts(small: Vocabulary) -> None:
+    assert small.reading("a fat basset hound") == "a fat dog"
+
+
+def test_a_name_that_only_describes_something_is_left_alone(small: Vocabulary) -> None:
+    assert small.reading("a timepiece shop") is None
+
+
+def test_words_for_a_kind_are_read_as_that_kind(small: Vocabulary) -> None:
+    assert small.reading("an animal that barks") == "a dog"
+    assert small.reading("what is ticking there") == "a clock"
+
+
+def test_words_that_say_too_little_or_speak_for_two_kinds_are_not_read(small: Vocabulary) -> None:
+    assert small.reading("an animal that guards") is None
+    assert small.reading("a device that barks and ticks") is None
+    assert small.reading("something noisy, noisy") is None
+
+
+def test_what_the_prompt_is_about_must_fit(small: Vocabulary) -> None:
+    assert small.reading("a piano that barks and guards") is None
+
+
+def test_what_names_something_known_is_not_touched(small: Vocabulary) -> None:
+    for prompt in ("a dog", "dogs", "a dragon that barks", "a pet dog with a canine", "a plant in a pot that barks", "Potted plants"):
+        assert small.reading(prompt) is None
+
+
+def test_a_known_thing_that_is_only_mentioned_does_not_count_as_named(small: Vocabulary) -> None:
+    assert small.reading("a canine with a clock") == "a dog with a clock"
+
+
+def test_nonsense_and_nothing_are_not_read(small: Vocabulary, default: Vocabulary) -> None:
+    for prompt in ("", "?!", "xyzzy", "asdf qwer of zxcv", "a", "the quadratic formula", "12 34"):
+        assert small.reading(prompt) is None
+        assert default.reading(prompt) is None
+
+
+def test_a_folder_without_a_dictionary_or_with_a_damaged_one_has_none(tmp_path: Path) -> None:
+    assert Vocabulary.load(tmp_path, NOUNS) is None
+    for content in ("", "{}", "[]", '{"known": {}, "general": 3}'):
+        (tmp_path / FILE).write_text(content)
+        assert Vocabulary.load(tmp_path, NOUNS) is None
+
+
+@pytest.mark.parametrize(
+    ("word", "stem"),
+    [("shelves", "shelf"), ("berries", "berri"), ("chopping", "chop"), ("carved", "carv"), ("glass", "glass"), ("boxes", "box")],
+)
+def test_words_of_one_origin_have_one_stem(word: str, stem: str) -> None:
+    assert stem_of(word) == stem
+
+
+def test_names_are_compared_without_plurals() -> None:
+    assert as_name("Potted Plants") == "potted plant"
+    assert (plural("church"), plural("dog")) == ("churches", "dogs")
+
+
+def test_a_model_makes_what_the_reading_says_and_tells_so(checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
+    entries = {"known": {"chair": ["chair"], "table": ["table"]}, "general": [], "names": {"chair": "throne"}, "words": {}}
+    (tmp_path / FILE).write_text(json.dumps(entries))
+    model = MeshGPT.from_pretrained(tmp_path, "cpu")
+    read, plain = (model.run(Request(text, max_faces=5, seed=3), attempts=1)[0] for text in ("a high throne", "a high chair"))
+    assert read.mesh.vertices.tobytes() == plain.mesh.vertices.tobytes()
+    assert read.text == "a high throne"
+    assert "'a high throne' was read as 'a high chair'" in read.note
+    assert "read as" not in plain.note
+
+
+# ---- the default model's
+
+
+@pytest.mark.parametrize(
+    ("prompt", "reading"),
+    [
+        ("a canine", "a dog"),
+        ("a rapier", "a sword"),
+        ("a small round timepiece with two hands", "a small round clock with two hands"),
+        ("a four-legged pet that barks", "a dog"),
+        ("an old cathedral", "an old church"),
+        ("a place to sleep", "a bed"),
+    ],
+)
+def test_the_default_model_reads_other_words(default: Vocabulary, prompt: str, reading: str) -> None:
+    assert default.reading(prompt) == reading
+
+
+def test_what_the_default_model_cannot_make_is_not_read_as_something_else(default: Vocabulary) -> None:
+    for prompt in ("a fire-breathing dragon", "a piano", "a grand piano", "a bicycle", "an elephant", "a pair of scissors", "democracy"):
+        assert default.reading(prompt) is None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_procedural_caption_is_touched(default: Vocabulary, family: str) -> None:
+    captions = {caption for seed in range(30) for caption in generate(family, seed).captions}
+    assert [caption for caption in sorted(captions) if default.reading(caption)] == []

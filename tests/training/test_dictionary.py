@@ -1,0 +1,120 @@
+"""A dictionary made of a very small WordNet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from core import vocabulary
+from core.errors import MeshGPTError
+from core.vocabulary import Vocabulary
+from training.data import dictionary
+from training.data.dictionary import WordNet, main, make_dictionary, meanings_of
+
+LICENCE = "  1 This software and database is being provided to you\n"
+# offset, lexicographers' file, names, the offset of what it is a kind of, explanation
+NOUNS = (
+    ("00000001", 3, "entity", "", "that which is"),
+    ("00000002", 5, "animal beast", "00000001", "a living organism that moves"),
+    ("00000003", 5, "canine", "00000002", "an animal with long teeth"),
+    ("00000004", 5, "dog", "00000003", "a pet that barks and guards the yard"),
+    ("00000005", 5, "basset Canis_brevis", "00000004", 'a dog with short legs; "the basset barked"'),
+    ("00000006", 6, "timepiece", "00000001", "an instrument that shows the time"),
+    ("00000007", 6, "clock", "00000006", "a timepiece with hands for the hour"),
+    ("00000008", 18, "dog frump", "00000001", "a dull person"),
+    ("00000009", 10, "yelp", "00000001", "the sound made by a hurt dog"),
+    ("00000010", 6, "hourglass", "00000007", "a clock in which sand runs"),
+)
+
+
+def below(offset: str) -> list[str]:
+    return [of_id for of_id, _, _, parent, _ in NOUNS if parent == offset]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The files of a database of ten nouns."""
+    data = ""
+    senses: dict[str, list[str]] = {}
+    for offset, file, names, parent, explanation in NOUNS:
+        links = [("@", parent)] * bool(parent) + [("~", child) for child in below(offset)]
+        pointers = "".join(f" {symbol} {other} n 0000" for symbol, other in links)
+        words = "".join(f" {name} 0" for name in names.split())
+        data += f"{offset} {file:02} n {len(names.split()):02x}{words} {len(links):03}{pointers} | {explanation}  \n"
+        for name in names.split():
+            senses.setdefault(name.lower(), []).append(offset)
+    index = "".join(f"{name} n {len(ids)} 1 @ {len(ids)} 0 {' '.join(ids)}  \n" for name, ids in sorted(senses.items()))
+    for part in ("noun", "verb", "adj", "adv"):
+        (tmp_path / f"data.{part}").write_text(LICENCE + (data if part == "noun" else ""))
+        (tmp_path / f"index.{part}").write_text(LICENCE + (index if part == "noun" else ""))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def _every_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionary, "OFTEN", 1)
+    monkeypatch.setattr(dictionary, "LEAST", 0.05)  # two kinds are never far from their mean
+    monkeypatch.setattr(vocabulary, "LIKELY", 0.5)
+
+
+def test_the_database_is_read_as_it_is_written(folder: Path) -> None:
+    net = WordNet.read(folder)
+    basset = net.meanings["n00000005"]
+    assert (basset.file, basset.names, basset.links) == (5, ["basset", "Canis brevis"], [("@", "n00000004")])
+    assert basset.explanation == 'a dog with short legs; "the basset barked"'
+    assert net.senses["n", "dog"] == ["n00000004", "n00000008"]
+    assert net.below("n00000003") == {"n00000003", "n00000004", "n00000005"}
+
+
+def test_a_kind_is_the_first_thing_of_that_name(folder: Path) -> None:
+    net = WordNet.read(folder)
+    assert meanings_of(net, "dog") == ["n00000004"]
+    assert meanings_of(net, "yelp") == []
+    assert meanings_of(net, "unheard of") == []
+
+
+def test_names_are_those_below_and_directly_above_without_latin_ones_and_those_that_are_known(folder: Path) -> None:
+    names = make_dictionary(WordNet.read(folder), ["clock", "dog"], ["clock", "dog", "hourglass"])["names"]
+    assert names == {"clock": "timepiece", "dog": "basset,canine"}
+
+
+def test_words_speak_for_what_they_explain_and_for_what_explains_them(folder: Path) -> None:
+    words = make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]
+    clock, dog = 0, 1
+    assert {word: words[word][0] for word in ("hour", "sand", "bark", "yard", "hurt")} == {
+        "hour": clock,
+        "sand": clock,
+        "bark": dog,
+        "yard": dog,
+        "hurt": dog,
+    }
+
+
+def test_what_the_kinds_are_kinds_of_says_too_little_alone(folder: Path) -> None:
+    general = make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["general"]
+    assert {"entiti", "canin", "timepiec"} <= set(general)
+    assert "dog" not in general
+
+
+def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path) -> None:
+    model = folder / "model"
+    model.mkdir()
+    kinds = ["clock", "dog"]
+    facts = {"format": 2, "model": "MeshTransformer", "shards": [], "domain": kinds, "nouns": kinds}
+    (model / "config.json").write_text(json.dumps(facts))
+    contents = []
+    for _ in range(2):
+        main(["--wordnet", str(folder), "--model", str(model)])
+        contents.append((model / "words.json").read_bytes())
+    assert contents[0] == contents[1]
+    found = Vocabulary.load(model, kinds)
+    assert found
+    assert found.reading("a small basset") == "a small dog"
+    assert found.reading("an animal that barks in the yard") == "a dog"
+
+
+def test_a_folder_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MeshGPTError, match=r"data\.noun is missing"):
+        WordNet.read(tmp_path)
