@@ -231,8 +231,8 @@ class MeshGPT:
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
         is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
-        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. A mesh to complete is at last
-        let keep the open edges that it has. If nothing helps, the sample with the fewest flaws is the result.
+        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. A mesh to complete may keep open
+        edges from half of these times on. If nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -256,10 +256,7 @@ class MeshGPT:
             for attempt in range(1, attempts):
                 if draft.best.sound:
                     break
-                if task.prefix and attempt == attempts - 1:
-                    self.leave_open(task, draft, should_stop)
-                else:
-                    self.go_back(task, draft, should_stop)
+                self.go_back(task, draft, should_stop, leave_open=task.prefix is not None and 2 * attempt > attempts)
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
                 task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
@@ -299,12 +296,17 @@ class MeshGPT:
         for draft in batch:
             self.judge(task, draft)
 
-    def go_back(self, task: Task, draft: Draft, should_stop: ShouldStop | None) -> None:
-        """Draw the end of the sample that got furthest anew, or all of it. Raises Cancelled."""
+    def go_back(self, task: Task, draft: Draft, should_stop: ShouldStop | None, leave_open: bool) -> None:
+        """Draw the end of the sample that got furthest anew, or all of it. Raises Cancelled.
+
+        leave_open: what is open where it begins may stay so.
+        """
         kept = draft.reached[: max(0, len(draft.reached) - draft.back)]
         row = self.row(task, draft.variant, draft.drawn)
         for code in chain.from_iterable(kept):
             row.grammar.push(row.grammar.absent if code == ABSENT else code)
+        if leave_open:
+            row.grammar.leave_open()
         if kept:
             task.stream(draft.variant, task.given, self.coordinates(kept, task.prefix))
         else:
@@ -312,15 +314,6 @@ class MeshGPT:
         draft.rows = [row]
         self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
         row.faces[:0] = kept
-        self.judge(task, draft)
-
-    def leave_open(self, task: Task, draft: Draft, should_stop: ShouldStop | None) -> None:
-        """Complete a mesh whose open edges may stay open, whatever comes of it. Raises Cancelled."""
-        row = self.row(task, draft.variant, draft.drawn)
-        row.grammar.leave_open()
-        draft.rows = [row]
-        patient = replace(task, sampling=replace(task.sampling, give_up=0))
-        self.decode(patient, draft.rows, [], lambda _: self.show(task, draft, row.faces), should_stop)
         self.judge(task, draft)
 
     def decode(self, task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
@@ -414,15 +407,14 @@ class MeshGPT:
         return world
 
     def build(self, row: Row, prefix: Prefix | None) -> Sample:
-        """The mesh of a row that has come to its end, judged. What a mesh to complete was given with may stay open where nothing else
-        came of it.
-        """
+        """The mesh of a row that has come to its end, judged. A completed mesh may have as many open edges as it was given with."""
         new = self.coordinates(row.faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
         mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))
         report = mesh.report()
-        broken = report.degenerate + report.boundary_edges if row.ended else -len(row.faces)
-        return Sample(row, mesh, (not row.ended or not row.faces, broken))
+        open_before = prefix.mesh.report().boundary_edges if prefix else 0
+        broken = report.degenerate + max(0, report.boundary_edges - open_before)
+        return Sample(row, mesh, (not row.ended or not row.faces, broken if row.ended else -len(row.faces)))
 
     def best(self, task: Task, samples: list[Sample]) -> Sample:
         """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws.

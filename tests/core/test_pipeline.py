@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from core import Mesh, MeshGPT
 from core.conditioning import Text
-from core.decoding import Row
+from core.decoding import OnFace, Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
+from core.grammar import ABSENT
 from core.mesh import FloatArray, IntArray
-from core.pipeline import ATTEMPTS, NOTHING, Cancelled, Request, Sample, ignore
+from core.pipeline import ATTEMPTS, BACK, NOTHING, Cancelled, Draft, Request, Sample, Task, ignore
 from core.placement import Prefix, placements
 from core.properties import Properties
+from core.request import ShouldStop
 from core.transformer import MeshTransformer
 from tests.core.conftest import FACTS, SMALL
 
@@ -82,6 +85,67 @@ def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(mode
     assert not result.ended
     assert (result.rejected, result.drawn) == (MOST_DRAWN - 1, MOST_DRAWN)
     assert "stopped at 1 faces" in result.note
+
+
+def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_begun_anew(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every sample comes to nine faces and no further, so that each time twice as many are taken back."""
+    monkeypatch.setattr("core.pipeline.BACK", 2)
+    lengths: list[int] = []
+    shown: list[FloatArray] = []
+
+    def nine_faces(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        lengths.append(len(kept))
+        for number in range(len(kept), 9):
+            rows[0].faces.append([number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3])
+            show(0)
+
+    monkeypatch.setattr(model, "decode", nine_faces)
+
+    def on_faces(variant: int, start: int, faces: FloatArray) -> None:
+        shown[start:] = faces
+
+    result = model.run(Request("a chair"), on_faces, attempts=7)[0]
+    assert lengths == [0, 9 - 2, 9 - 4, 9 - 8, 0, 9 - 2, 9 - 4]
+    assert (len(result.mesh.faces), result.ended, result.rejected, result.drawn) == (9, False, 6, 7)
+    np.testing.assert_array_equal(shown, result.mesh.quads().face_coordinates())
+
+
+def test_what_is_kept_of_a_sample_stays_and_the_grammar_goes_on_behind_it(model: MeshGPT) -> None:
+    request = Request("a chair", max_faces=30)
+    task = model.prepare(request, ignore)
+    draft = Draft(0)
+    model.draw(task, [draft], None)
+    reached = draft.reached
+    model.go_back(task, draft, None, leave_open=False)
+    kept = reached[: max(0, len(reached) - BACK)]
+    assert draft.rows[0].faces[: len(kept)] == kept
+    grammar = model.tokenizer.grammar(None)
+    for code in chain.from_iterable(draft.rows[0].faces):
+        symbol = grammar.absent if code == ABSENT else code
+        assert grammar.allowed()[symbol]
+        grammar.push(symbol)
+
+
+def test_a_mesh_to_complete_may_stay_open_where_it_was_when_closing_it_comes_to_nothing(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing new but one loose tetrahedron: the box without a lid stays open, and the result is taken for sound once that is allowed."""
+    given = Mesh(BOX.vertices, BOX.faces[:4])
+    a, b, c, d = (0, 0, 0), (0, 0, 2), (0, 2, 0), (2, 0, 0)
+    tetrahedron = [[*chain.from_iterable(face), *[ABSENT] * 3] for face in ((a, c, b), (a, b, d), (a, d, c), (b, c, d))]
+    left_open: list[bool] = []
+
+    def a_tetrahedron(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        left_open.append(not rows[0].grammar.missing)  # type: ignore[attr-defined]
+        if left_open[-1]:
+            rows[0].faces, rows[0].ended = tetrahedron, True
+
+    monkeypatch.setattr(model, "decode", a_tetrahedron)
+    result = model.run(Request("a chair", given, bounds=((1, 0, 2), (2, 2, 5))), attempts=6)[0]
+    assert left_open == [False, False, False, False, True]
+    assert (result.ended, result.mesh.report().boundary_edges) == (True, given.report().boundary_edges)
 
 
 def test_a_first_sample_can_be_had_as_it_is(model: MeshGPT) -> None:
