@@ -90,9 +90,10 @@ class Result:
     """One mesh that a request led to.
 
     text, seed: as asked. variant: which of the request's results, from 0. seconds: from the request's start to this mesh's end.
-    first_face_seconds: from the request's start to this mesh's first face. rejected: samples thrown away because they did not end or were
-    broken. ended: the mesh ended by itself, not at max_faces. note: "" or a sentence for the user, such as that the text is outside the
-    model's domain. drawn: samples in all, this one, the rejected and the sound ones that it was chosen from.
+    first_face_seconds: from the request's start to this mesh's first face. rejected: samples thrown away, in whole or from some face on,
+    because they did not end or were broken. ended: the mesh ended by itself, not at max_faces. note: "" or a sentence for the user, such
+    as that the text is outside the model's domain. drawn: samples in all, this one, the rejected and the sound ones that it was chosen
+    from.
     """
 
     mesh: Mesh
