@@ -56,6 +56,7 @@ class Captured:
         sampling: Sampling,
         *,
         given: IntArray | None = None,
+        drawn: int = 0,
         max_faces: int,
         on_face: OnFace | None = None,
         should_stop: Callable[[], bool] | None = None,
@@ -65,11 +66,11 @@ class Captured:
         The rows' grammars are read and stay as they are. Rows with grammars that are not known as tensors are left to the loop.
         """
         if not knows(rows):
-            options: dict[str, Any] = {"given": given, "max_faces": max_faces, "on_face": on_face, "should_stop": should_stop}
-            return decode(self.engine, text, rows, sampling, **options)
+            options: dict[str, Any] = {"max_faces": max_faces, "on_face": on_face, "should_stop": should_stop}
+            return decode(self.engine, text, rows, sampling, given=given, drawn=drawn, **options)
         count_texts(text, len(rows), sampling)
         room = self.room(rows, text, sampling, max_faces + (0 if given is None else len(given)))
-        room.load(text, rows, sampling, given, max_faces)
+        room.load(text, rows, sampling, given, drawn, max_faces)
         launched, live = 0, list(range(len(rows)))
         for face in range(max_faces):
             while launched < min(face + AHEAD, max_faces):
@@ -180,14 +181,16 @@ class Room:
         self.output = torch.zeros(size.rows, self.v * self.k + 2, dtype=torch.long, device=device)  # codes, whole, ended
         self.player = Player(self.step, self.output)
 
-    def load(self, text: Text | None, rows: list[Row], sampling: Sampling, given: IntArray | None, max_faces: int) -> None:
+    def load(
+        self, text: Text | None, rows: list[Row], sampling: Sampling, given: IntArray | None, drawn: int, max_faces: int
+    ) -> None:
         """Stand before the first new face: the engine takes in text and given faces, once for what all rows share, and it is copied."""
         self.player.wait()
         engine, size, codes = self.engine, self.size, self.v * self.k
         said = 1 if text is None else len(text.tokens)
         count = 0 if given is None else len(given)
         prefix = None if given is None else torch.from_numpy(given).to(engine.device).expand(said, -1, -1)
-        run = engine.begin(text, prefix, count)
+        run = engine.begin(text, prefix, count, drawn=drawn)
         each = said // size.branches if said >= size.branches else 1
         source = [branch * each + min(row, each - 1) for branch in range(size.branches) for row in range(size.rows)]
         self.take_over(run, torch.tensor(source, device=engine.device))

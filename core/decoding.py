@@ -47,10 +47,10 @@ class Stepper(Protocol):
     def device(self) -> torch.device:
         """Where it computes."""
 
-    def begin(self, text: Text | None, given: Tensor | None, capacity: int) -> Any:
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int, *, drawn: int = 0) -> Any:
         """The state before the first new face, with room for `capacity` faces, after the faces `given` [b, n, v k].
 
-        Without text and given faces there is one row.
+        drawn: how many of them, the last ones, were not given but drawn. Without text and given faces there is one row.
         """
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
@@ -108,6 +108,7 @@ def decode(
     sampling: Sampling,
     *,
     given: IntArray | None = None,
+    drawn: int = 0,
     max_faces: int,
     on_face: OnFace | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -117,13 +118,14 @@ def decode(
 
 
     text: for each row, or one for all of them; with guidance as many again below, without text. None for a model without text.
-    given: [m, codes a face] faces to go on from, the same for all rows. should_stop: asked after every face.
+    given: [m, codes a face] faces to go on from, the same for all rows. drawn: how many of them, the last ones, are of an earlier sample,
+    whose rows go on. should_stop: asked after every face.
     Raises ValueError if text has another number of rows.
     """
     branches, said = sampling.branches, count_texts(text, len(rows), sampling)
     device = stepper.device
     prefix = None if given is None else torch.from_numpy(given).to(device).expand(said, -1, -1)
-    state = stepper.begin(text, prefix, max_faces + (0 if given is None else len(given)))
+    state = stepper.begin(text, prefix, max_faces + (0 if given is None else len(given)), drawn=drawn)
 
     def keep(places: list[int], of: int) -> None:
         """Of each branch, which has so many rows, go on with the rows in these places."""

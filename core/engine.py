@@ -121,7 +121,7 @@ class Engine:
 
     # ---- before the first new face
 
-    def begin(self, text: Text | None, given: Tensor | None, capacity: int) -> Run:
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int, drawn: int = 0) -> Run:
         """As MeshTransformer.begin: memories for `capacity` faces, filled with the faces `given` [r, n, v k] in one pass.
 
         Ends the run before, whose memories it takes over.
@@ -133,7 +133,7 @@ class Engine:
             plan = self.read_faces((start + self.given[0])[:, None], kept)[:, -1]
             return Run(self, kept, self.base(plan), [self.start_vertex.expand(rows, -1)], faces=1, vertices=0)
         vertices, count = self.embed(given).sum(3), given.shape[1]
-        ahead = torch.cat([self.given[1].expand(count, -1), self.given[:1]])
+        ahead = torch.cat([self.given[1].expand(count - drawn, -1), self.given[0].expand(drawn + 1, -1)])
         plan = self.read_faces(torch.cat([start[:, None], self.join(vertices)], 1) + ahead, kept)
         x = self.before(vertices) + self.places[:: self.codes_per_vertex, 0] + plan[:, :-1, None]
         self.read_vertices(x.flatten(1, 2)[:, :, None])

@@ -325,6 +325,7 @@ class MeshGPT:
             rows,
             task.sampling,
             given=np.array(given) if given else None,
+            drawn=len(kept),
             max_faces=task.limit - len(kept),
             on_face=show,
             should_stop=should_stop,

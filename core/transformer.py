@@ -429,10 +429,10 @@ class MeshTransformer(Pretrained, nn.Module):
 
     # ---- one step at a time
 
-    def begin(self, text: Text | None, given: Tensor | None, capacity: int, rows: int = 1) -> DecodeState:
+    def begin(self, text: Text | None, given: Tensor | None, capacity: int, rows: int = 1, drawn: int = 0) -> DecodeState:
         """The state before the first new face: memories for `capacity` faces, filled with the faces `given` [b, n, v k] in one pass.
 
-        rows: how many meshes, where neither text nor given faces say.
+        rows: how many meshes, where neither text nor given faces say. drawn: how many faces, the last ones, were not given but drawn.
         """
         batch = len(text.tokens) if text is not None else rows if given is None else len(given)
         codes = torch.zeros(batch, 0, self.codes_per_face, dtype=torch.long, device=self.device)
@@ -447,7 +447,7 @@ class MeshTransformer(Pretrained, nn.Module):
         vertices = self.embed(self.symbols(codes)).sum(3)
         if self.config.face_distance_bias:
             state.centres = self.start_centres(self.centres(codes))
-        count = torch.full((batch,), codes.shape[1], device=self.device)
+        count = torch.full((batch,), codes.shape[1] - drawn, device=self.device)
         x = torch.cat([self.start(text, codes), self.join(vertices, codes)], 1)
         plan = self.plan_faces(x, count, text, state.centres, state.coarse)
         if codes.shape[1]:
