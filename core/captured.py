@@ -282,7 +282,8 @@ class Room:
     def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
         """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed, or too little."""
         expected = logits.softmax(1).mul_(allowed).sum(1)
-        hopeless = (expected < self.give_up) & ~self.grammar.lacks  # what follows an absent code is certain, and no model learns it
+        settled = self.grammar.lacks  # what follows an absent code is certain, and no model learns it
+        hopeless = (expected < self.give_up) & (self.made > 0) & ~settled
         logits = torch.where(allowed & ~hopeless[:, None], logits, self.lowest)
         peak = logits.amax(1, keepdim=True)
         if self.size.greedy:

@@ -69,7 +69,7 @@ class Sampling:
 
     guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch). remove_parallel_component: as
     in core.conditioning.guide. give_up: a row whose grammar allows less than this share of what the model expects next has gone wrong
-    before, and is given up.
+    before, and is given up; not in its first face, before which nothing was drawn.
     """
 
     temperature: float = 1.0
@@ -252,8 +252,8 @@ def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances:
         grammar = rows[place].grammar
         allowed = grammar.allowed()
         settled = grammar.face[-1:] == [ABSENT]  # the rest of an absent corner, of which models learn nothing
-        hopeless = not settled and expected[place] @ allowed < sampling.give_up * expected[place].sum()
-        np.copyto(logits[place], -np.inf, where=hopeless | ~allowed)
+        hopeless = rows[place].faces and not settled and expected[place] @ allowed < sampling.give_up * expected[place].sum()
+        np.copyto(logits[place], -np.inf, where=~allowed | bool(hopeless))
     peak = logits.max(1)
     if sampling.temperature == 0:
         symbols = logits.argmax(1)
