@@ -188,6 +188,7 @@ def stems(text: str) -> list[str]:
 
 
 def with_article(words: str) -> str:
+    """ "a table", "an anvil"."""
     return ("an " if words[0] in "aeiou" else "a ") + words
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.mesh import LEVELS, FloatArray, IntArray, rotate_to_lowest
-from training.preparation.captions import with_article
+from core.vocabulary import with_article
 from training.preparation.cleaning import reversed_faces
 
 Grid = NDArray[np.int16]

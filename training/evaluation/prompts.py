@@ -12,6 +12,7 @@ from core.mesh import Mesh
 from core.pipeline import MeshGPT
 from core.properties import Properties
 from core.request import Request, Result
+from core.vocabulary import with_article
 from training.data.parquet import grid_of
 from training.evaluation.making import has_area, keep_all
 from training.evaluation.novelty import Training, words
@@ -19,7 +20,6 @@ from training.evaluation.paraphrases import PARAPHRASES
 from training.evaluation.sets import Wanted
 from training.evaluation.shapes import POINTS, Judge
 from training.metrics import chamfer_distances, difference_interval, share
-from training.preparation.captions import with_article
 from training.procedural import generate
 from training.recognition import point_clouds
 

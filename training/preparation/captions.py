@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import MeshGPTError
+from core.vocabulary import with_article
 
 KEYS = ("file", "name")
 TEXTS = ("category", "group", "licence", "author", "source")
@@ -83,7 +84,3 @@ def words(name: str) -> str:
     apart = re.sub(r"([a-z])([A-Z])", r"\1 \2", name)
     found = [re.sub(r"^([a-z]{3,})\d+$", r"\1", word.lower()) for word in re.split(r"[^A-Za-z0-9]+", apart)]
     return " ".join(word for word in found if re.fullmatch(r"[a-z]{2,}", word) and word not in VAGUE)
-
-
-def with_article(phrase: str) -> str:
-    return ("an " if phrase[0] in "aeiou" else "a ") + phrase

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from numpy.random import Generator
 
+from core.vocabulary import with_article
 from training.procedural.draws import chance, pick
 
 Value = str | int | float | bool
@@ -99,10 +100,6 @@ def reworded(rng: Generator, words: str) -> str:
     figures = {number: str(i) for i, number in enumerate(NUMBERS[2:], 2)}
     found = [SYNONYMS.get(word, figures.get(word, word)) for word in words.split()]
     return " ".join(found)
-
-
-def with_article(words: str) -> str:
-    return ("an " if words[0] in "aeiou" else "a ") + words
 
 
 def several(count: int, noun: str) -> str:
