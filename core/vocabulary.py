@@ -15,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.checkpoint import bad_checkpoint
+
 FILE = "words.json"
 LIKELY = 2.0  # nats by which words must speak for a kind, more than for an average one
 AHEAD = 0.1  # nats by which they must speak for it more than for any other kind
@@ -69,11 +71,17 @@ class Vocabulary:
 
     @classmethod
     def load(cls, folder: Path, nouns: Sequence[str]) -> Vocabulary | None:
-        """The dictionary of a checkpoint; None if it has none, or one that cannot be read. nouns: as in the checkpoint's config.json."""
-        try:
-            return cls.of(json.loads((folder / FILE).read_text()), nouns)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        """The dictionary of a checkpoint; None if it has none. nouns: as in the checkpoint's config.json.
+
+        Raises MeshGPTError (bad_checkpoint) if it is damaged.
+        """
+        file = folder / FILE
+        if not file.is_file():
             return None
+        try:
+            return cls.of(json.loads(file.read_text()), nouns)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise bad_checkpoint(f"{file} is damaged", "copy or download the model again, or delete that file") from error
 
     @classmethod
     def of(cls, entries: Mapping[str, Any], nouns: Sequence[str]) -> Vocabulary:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import MeshGPTError
 from core.pipeline import MeshGPT, Request
 from core.vocabulary import FILE, Vocabulary, as_name, plural, stem_of
 from training.procedural import FAMILIES, generate
@@ -79,11 +80,16 @@ def test_nonsense_and_nothing_are_not_read(small: Vocabulary, default: Vocabular
         assert default.reading(prompt) is None
 
 
-def test_a_folder_without_a_dictionary_or_with_a_damaged_one_has_none(tmp_path: Path) -> None:
+def test_a_folder_without_a_dictionary_has_none(tmp_path: Path) -> None:
     assert Vocabulary.load(tmp_path, NOUNS) is None
-    for content in ("", "{}", "[]", '{"known": {}, "general": 3}'):
-        (tmp_path / FILE).write_text(content)
-        assert Vocabulary.load(tmp_path, NOUNS) is None
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"known": {}, "general": 3}'])
+def test_a_damaged_dictionary_is_said_to_be_one(tmp_path: Path, content: str) -> None:
+    (tmp_path / FILE).write_text(content)
+    with pytest.raises(MeshGPTError, match=r"words\.json is damaged") as error:
+        Vocabulary.load(tmp_path, NOUNS)
+    assert error.value.code == "bad_checkpoint"
 
 
 @pytest.mark.parametrize(
