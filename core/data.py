@@ -220,9 +220,10 @@ class Cache:
         key = int.from_bytes(hashlib.blake2b(source, digest_size=8).digest(), "big") | 1  # 0 marks an entry that is not there
         if self.marks[index]["key"] != key:
             rows = compute()
-            self.marks[index] = (0, 0)
+            self.marks["key"][index] = 0
             self.values[index, : len(rows)] = rows
-            self.marks[index] = (key, len(rows))  # last, so that a process that dies leaves no half entry
+            self.marks["length"][index] = len(rows)
+            self.marks["key"][index] = key  # last, so that who finds it finds a whole entry, also if this process dies before
         return np.array(self.values[index, : self.marks[index]["length"]])
 
 

@@ -141,8 +141,8 @@ class Vocabulary:
                 votes[kind] += 1
         if named is not None:
             nats[named] += NAME
-        best, second = sorted(range(len(nats)), key=lambda kind: -nats[kind])[:2]
-        if nats[best] < LIKELY or nats[best] < nats[second] + AHEAD:
+        best, *others = sorted(range(len(nats)), key=lambda kind: -nats[kind])[:2]
+        if nats[best] < max([LIKELY, *[nats[other] + AHEAD for other in others]]):
             return None
         about = {stem_of(word) for word in head if word not in EMPTY} - self.general
         fits = votes[best] > 1 and any(best == kind for stem in about for kind, _ in self.speaks(stem)) if about else True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from functools import partial
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def old_model(folder: Path, max_faces: int) -> Path:
 
 def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, out = old_model(tmp_path, max_faces=64), tmp_path / "runs/monoliths"
-    (old / "words.json").write_text("{}")
+    words = json.dumps({"known": {"stool": ["stool"]}, "general": [], "names": {"stool": "tripod"}, "words": {}})
+    (old / "words.json").write_text(words)
     ticks = itertools.count()
     monkeypatch.setattr(script, "train", partial(train, clock=lambda: float(next(ticks))))
     monkeypatch.setattr(script, "REHEARSED", 3)
@@ -54,7 +56,8 @@ def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tm
     assert {"monolith", "pouf"} <= set(model.facts["nouns"])
     assert model.facts["sampling"]["min_p"] == 0.25
     assert model.config == MeshGPT.from_pretrained(old, "cpu").config
-    assert (out / "checkpoint/words.json").read_text() == "{}"
+    assert (out / "checkpoint/words.json").read_text() == words
+    assert model.reading("a tripod") == "a stool"
     assert len(model.generate("a purple monolith", max_faces=4)[0].faces) > 0
     times = model.facts["training"]["data"]
     assert times[str(out / "data/train")] > 1 == times[str(out / "rehearsal/train")]
