@@ -19,6 +19,7 @@ from core.checkpoint import bad_checkpoint
 
 FILE = "words.json"
 LIKELY = 2.0  # nats by which words must speak for a kind, more than for an average one
+CLEAR = 1.0  # nats by which two words each must speak for it, and all that say something on average
 AHEAD = 0.1  # nats by which they must speak for it more than for any other kind
 NAME = 6.0  # nats by which a name speaks for its kind
 LONGEST = 4  # words of a name
@@ -37,9 +38,7 @@ EMPTY = frozenset(
     )
 )
 BEHIND = frozenset(  # what is said of a thing, not what it is, begins with one of these
-    WORD.findall(
-        "with without that which who whose where when what having has for to on in by at from around under across over into made"
-    )
+    WORD.findall("with without that which who whose where when what having has for to on in by at from around under across over into made")
 )
 ENDINGS = (
     ("ies", "y"),
@@ -135,10 +134,11 @@ class Vocabulary:
         it. named: the kind that a name among them stands for.
         """
         nats, votes = [0.0] * len(self.kinds), [0] * len(self.kinds)
-        for stem in {stem_of(word) for word in words if word not in EMPTY}:
+        said = {stem_of(word) for word in words if word not in EMPTY}
+        for stem in said:
             for kind, tenths in self.speaks(stem):
                 nats[kind] += tenths / 10
-                votes[kind] += 1
+                votes[kind] += tenths >= CLEAR * 10
         if named is not None:
             nats[named] += NAME
         best, *others = sorted(range(len(nats)), key=lambda kind: -nats[kind])[:2]
@@ -146,7 +146,7 @@ class Vocabulary:
             return None
         about = {stem_of(word) for word in head if word not in EMPTY} - self.general
         fits = votes[best] > 1 and any(best == kind for stem in about for kind, _ in self.speaks(stem)) if about else True
-        return best if best == named or fits else None
+        return best if best == named or (fits and nats[best] >= CLEAR * len(said)) else None
 
     def speaks(self, stem: str) -> Iterator[tuple[int, int]]:
         """The kinds that a stem speaks for, and by how many tenths of a nat."""

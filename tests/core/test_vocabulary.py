@@ -18,7 +18,15 @@ ENTRIES = {
     "known": {"dog": ["dog", "pet dog"], "potted plant": ["potted plant", "plant in a pot"], "clock": ["clock"]},
     "general": ["animal", "plant", "device"],
     "names": {"dog": "canine,basset hound", "clock": "timepiece,hourglass"},
-    "words": {"bark": [0, 30, 1, 4], "guard": [0, 12], "timepiec": [2, 30], "tick": [2, 30], "stem": [1, 30], "noisi": [0, 11, 2, 11]},
+    "words": {
+        "bark": [0, 30, 1, 4],
+        "guard": [0, 12],
+        "hush": [0, 5],
+        "noisi": [0, 11, 2, 11],
+        "stem": [1, 30],
+        "tick": [2, 30],
+        "timepiec": [2, 30],
+    },
 }
 NOUNS = ["dog", "plant", "clock", "dragon"]
 
@@ -59,6 +67,16 @@ def test_words_that_say_too_little_or_speak_for_two_kinds_are_not_read(small: Vo
     assert small.reading("an animal that guards") is None
     assert small.reading("a device that barks and ticks") is None
     assert small.reading("something noisy, noisy") is None
+
+
+def test_one_word_does_not_speak_for_many_that_say_nothing(small: Vocabulary) -> None:
+    assert small.reading("an animal that barks very loud") == "a dog"
+    assert small.reading("an animal that barks very loud and runs after wooden sticks") is None
+
+
+def test_a_faint_word_beside_a_clear_one_is_not_enough(small: Vocabulary) -> None:
+    assert small.reading("a guarded bark") == "a dog"
+    assert small.reading("a hushed bark") is None
 
 
 def test_what_the_prompt_is_about_must_fit(small: Vocabulary) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from core import vocabulary
 from core.errors import MeshGPTError
 from core.vocabulary import Vocabulary
 from training.data import dictionary
-from training.data.dictionary import WordNet, main, make_dictionary, meanings_of
+from training.data.dictionary import WordNet, main, make_dictionary, meanings_of, read_gcide, together
 
 LICENCE = "  1 This software and database is being provided to you\n"
 # offset, lexicographers' file, names, the offset of what it is a kind of, explanation
@@ -27,6 +28,29 @@ NOUNS = (
     ("00000009", 10, "yelp", "00000001", "the sound made by a hurt dog"),
     ("00000010", 6, "hourglass", "00000007", "a clock in which sand runs"),
 )
+
+ARTICLES = r"""
+00-database-info
+   This is no article.
+
+Dog \Dog\ (d[o^]g), n. [AS. docga; akin to
+   D. dog [mastiff].]
+   1. A creature that barks and hunts. [Obs.] --Shak.
+      [1913 Webster]
+
+            Every dog must have his day.          --Swift.
+
+   2. (Mech.) An iron for:
+      (a) holding logs.
+
+   Syn: Cur.
+
+   {Dog collar}, a strap for
+      the neck.
+
+Ticktock \Tick"tock\, v. i.
+   To sound as a clock does.
+"""
 
 
 def below(offset: str) -> list[str]:
@@ -52,11 +76,20 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def gcide(tmp_path: Path) -> Path:
+    """A dictionary of two articles."""
+    path = tmp_path / "gcide.dict.dz"
+    path.write_bytes(gzip.compress(ARTICLES.encode("latin-1")))
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _every_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dictionary, "OFTEN", 1)
     monkeypatch.setattr(dictionary, "LEAST", 0.05)  # two kinds are never far from their mean
     monkeypatch.setattr(vocabulary, "LIKELY", 0.5)
+    monkeypatch.setattr(vocabulary, "CLEAR", 0.3)
 
 
 def test_the_database_is_read_as_it_is_written(folder: Path) -> None:
@@ -92,13 +125,38 @@ def test_words_speak_for_what_they_explain_and_for_what_explains_them(folder: Pa
     }
 
 
+def test_explanations_are_read_without_origins_quotations_and_their_authors(gcide: Path) -> None:
+    found = [(of_id[0], one.names[0], " ".join(one.explanation.split())) for of_id, one in read_gcide(gcide).items()]
+    assert found == [
+        ("n", "Dog", "1. A creature that barks and hunts."),
+        ("n", "Dog", "2. (Mech.) An iron for:"),
+        ("n", "Dog", "(a) holding logs."),
+        ("n", "Dog collar", ", a strap for the neck."),
+        ("v", "Ticktock", "To sound as a clock does."),
+    ]
+
+
+def test_an_entry_goes_with_the_meaning_that_is_explained_like_it(folder: Path, gcide: Path) -> None:
+    net = together(WordNet.read(folder), read_gcide(gcide))
+    assert net.meanings["n=0"].links == [("=", "n00000004")]
+    assert net.meanings["n=1"].links == []
+    words = make_dictionary(net, ["clock", "dog"], [])["words"]
+    assert (words["hunt"][0], words["strap"][0]) == (1, 1)
+
+
+def test_words_of_captions_speak_for_their_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "tail" not in make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]
+    monkeypatch.setattr(dictionary, "OFTEN", 0)
+    assert make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]["tail"][0] == 1
+
+
 def test_what_the_kinds_are_kinds_of_says_too_little_alone(folder: Path) -> None:
     general = make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["general"]
     assert {"entiti", "canin", "timepiec"} <= set(general)
     assert "dog" not in general
 
 
-def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path) -> None:
+def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path, gcide: Path) -> None:
     model = folder / "model"
     model.mkdir()
     kinds = ["clock", "dog"]
@@ -106,7 +164,7 @@ def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path) 
     (model / "config.json").write_text(json.dumps(facts))
     contents = []
     for _ in range(2):
-        main(["--wordnet", str(folder), "--model", str(model)])
+        main(["--wordnet", str(folder), "--gcide", str(gcide), "--model", str(model)])
         contents.append((model / "words.json").read_bytes())
     assert contents[0] == contents[1]
     found = Vocabulary.load(model, kinds)
@@ -118,3 +176,5 @@ def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path) 
 def test_a_folder_that_is_no_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeshGPTError, match=r"data\.noun is missing"):
         WordNet.read(tmp_path)
+    with pytest.raises(MeshGPTError, match=r"gcide\.dict\.dz is missing"):
+        read_gcide(tmp_path / "gcide.dict.dz")

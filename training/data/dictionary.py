@@ -1,22 +1,24 @@
 """Make the dictionary that goes with a checkpoint: what else its kinds of things may be called, and which words speak for them.
 
-    python -m training.data.dictionary --wordnet /usr/share/wordnet --model models/default
+    python -m training.data.dictionary --wordnet /usr/share/wordnet --gcide /usr/share/dictd/gcide.dict.dz --model models/default
 
-It is worked out of WordNet 3.0 (Debian: wordnet-base). All its meanings and the words they are named and explained by are one network.
-A walk through it that keeps setting out anew from one kind comes to a word the more often, the more the word has to do with that kind: by
-its own explanation, by that of things like it, by those of other words ("bark", "the sound made by a dog"), or over several of these.
-What makes such a walk come to a word more often than those from an average kind is by how much the word speaks for the kind.
+It is worked out of WordNet 3.0 (Debian: wordnet-base), of GCIDE, which is Webster's dictionary of 1913 with additions (Debian: dict-gcide),
+and of what procedural captions say. All meanings and the words they are named and explained by are one network. A walk through it that
+keeps setting out anew from one kind comes to a word the more often, the more the word has to do with that kind: by its own explanation, by
+that of things like it, by those of other words ("bark", "the sound made by a dog"), or over several of these. What makes such a walk come
+to a word more often than those from an average kind is by how much the word speaks for the kind.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import filterfalse
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,16 @@ from core.vocabulary import EMPTY, FILE, LONGEST, as_name, stem_of, stems
 from training.domain import SEEDS
 from training.procedural import FAMILIES, generate
 
-SOURCE = "Made of WordNet 3.0, Copyright 2006 by Princeton University. All rights reserved. The licence is in LICENSES/WordNet.txt."
+SOURCE = (
+    "Made of WordNet 3.0, Copyright 2006 by Princeton University, all rights reserved, the licence is in LICENSES/WordNet.txt; "
+    "and of GCIDE 0.48, the Collaborative International Dictionary of English, GNU General Public License, version 2 or later, "
+    "the licence is in LICENSES/GPL-3.0-or-later.txt."
+)
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
+SHORT = {"n": "n", "v": "v", "a": "a", "adj": "a", "adv": "r"}  # what GCIDE writes for them
+ARTICLE = re.compile(r"\n(?=\S.*\\)")  # begins like this: Sofa \So"fa\, n.
+PIECE = re.compile(r"\n\s*\n|\n(?=\s+(?:\d+\.|\([a-z]\)) )")  # a paragraph, or what is numbered in it
+NOT_EXPLAINED = re.compile(r" {9}|\s*(?:Syn|Note|Usage):")  # quotations are indented
 THINGS = frozenset((3, 5, 6, 17, 18, 20))  # lexicographer files of what has a shape: tops, animal, artifact, object, person, plant
 SENSES = {  # where the first thing of that name is another one, or not all that is meant
     "barrel": ("barrel 2",),
@@ -60,13 +70,14 @@ GENERAL = frozenset(  # what any thing may be called
     ("block", "board", "detail", "frame", "machine", "material", "part", "piece", "pole", "row", "stand", "support")
 )
 OTHERS = frozenset((7, 9, 10, 11, 12, 22, 26, 28))  # attributes, thoughts, feelings and the like: no other names of things, but not meant
-NAMING, RELATED = 2.0, 0.5  # links of a meaning to its names and to other meanings, beside those to the words of its explanation
+NAMING, ALIKE, RELATED = 2.0, 2.0, 0.5  # links of a meaning to its names, its like in GCIDE and others, beside those to words that explain
+SAID = 0.2  # links of a kind to the words of its captions
 LATIN = re.compile("[A-Z][a-z]+ [a-z]+( [a-z]+)?$")  # Passer domesticus
 ANEW, STEPS = 0.2, 12  # share of the walk that sets out anew at every step; steps
-SPREAD = 0.3  # of what is common to all kinds, added to what a walk finds, so that little is not taken for much
-LEAST, LEAST_OF_PLAIN, MOST_KINDS = 1.0, 0.4, 8  # nats, and kinds, that are kept of a word
+SPREAD = 0.1  # of what is common to all kinds, added to what a walk finds, so that little is not taken for much
+LEAST, LEAST_OF_PLAIN, MOST_KINDS = 1.5, 0.4, 8  # nats, and kinds, that are kept of a word
 PLAIN = 100  # explanations in which a word that speaks for no kind is one of those that are said of everything
-OFTEN = 8  # explanations that a word stands in to be kept
+OFTEN = 5  # explanations that a word stands in to be kept
 SHARE, SHARE_OF_PERSON = 0.3, 0.5  # of what a name may mean that must be of the kind; many a word is also one for somebody
 
 
@@ -132,6 +143,51 @@ def meaning(fields: Sequence[str], explanation: str) -> Meaning:
     )
 
 
+# ---- the other dictionary
+
+
+def read_gcide(path: Path) -> dict[str, Meaning]:
+    """What GCIDE explains, without links, by an id that begins with the letter of the part of speech.
+
+    path: gcide.dict.dz, which gzip can read. Raises MeshGPTError (bad_data) if it is missing.
+    """
+    if not path.is_file():
+        raise MeshGPTError(f"{path} is missing", hint="name the file gcide.dict.dz (Debian: dict-gcide)", code="bad_data")
+    with gzip.open(path, "rt", encoding="latin-1") as file:
+        articles = ARTICLE.split(file.read())[1:]
+    entries = (entry for article in articles for entry in entries_of(article))
+    return {f"{part}={number}": one for number, (part, one) in enumerate(entries)}
+
+
+def entries_of(article: str) -> Iterator[tuple[str, Meaning]]:
+    """The meanings in an article, and those in it that have a name of their own ({Sofa bed}), each with its part of speech."""
+    for _ in range(3):  # origins and sources are in brackets, some within others
+        article = re.sub(r"\[[^\[\]]*\]", "", article)
+    head, _, body = article.partition("\n")
+    part = re.search(r"\b(n|v|a|adj|adv)\.", re.sub(r"\(.*?\)", "", head))
+    for piece in filterfalse(NOT_EXPLAINED.match, PIECE.split(body)):
+        name, text = re.findall(r"\s*(?:\{(.+?)\})?(.*)", piece, re.DOTALL)[0]
+        explanation = re.sub("--[A-Z].*", "", text, flags=re.DOTALL)  # --Shak.
+        if stems(explanation):
+            yield SHORT[part[1]] if part else "?", Meaning(0, [" ".join((name or head.split("\\")[0]).split())], [], explanation)
+
+
+def together(net: WordNet, entries: Mapping[str, Meaning]) -> WordNet:
+    """With the entries, each linked ("=") to that meaning of its name whose explanation shares most with its own."""
+    words = {of_id: set(stems(one.explanation)) for of_id, one in net.meanings.items()}
+    often = Counter(stem for found in words.values() for stem in found)
+    meanings = dict(net.meanings)
+    for of_id, one in entries.items():
+        said = set(stems(one.explanation)) - set(stems(one.names[0]))
+        shared = {
+            other: math.fsum(math.log(len(words) / often[stem]) for stem in said & words[other])  # in whatever order a set has
+            for other in net.senses.get((of_id[0], one.names[0].lower().replace(" ", "_")), [])
+        }
+        best = max(shared, key=lambda other: shared[other], default="")
+        meanings[of_id] = replace(one, links=[("=", best)] if shared.get(best) else [])
+    return WordNet(meanings, net.senses)
+
+
 # ---- the file
 
 
@@ -139,10 +195,12 @@ def make_dictionary(net: WordNet, kinds: Sequence[str], nouns: Sequence[str]) ->
     """What stands in the file. kinds, nouns: `domain` and `nouns` of a checkpoint's config.json; kinds that WordNet lacks have no entry in
     `names` and no words.
     """
-    known = {kind: names_of(kind) for kind in kinds}
+    drawn = {kind: [generate(kind, seed) for seed in SEEDS] if kind in FAMILIES else [] for kind in kinds}
+    known = {kind: sorted({kind, *(name for one in objects for name in one.names)}) for kind, objects in drawn.items()}
+    captions = {kind: [caption for one in objects for caption in one.captions] for kind, objects in drawn.items()}
     tops = {kind: found for kind in kinds if (found := meanings_of(net, kind))}
-    explained = {of_id: sorted(set(stems(one.explanation))) for of_id, one in net.meanings.items()}
-    often = Counter(stem for words in explained.values() for stem in words)
+    often = Counter(stem for one in net.meanings.values() for stem in set(stems(one.explanation)))
+    explained = explaining_words(net, tops, captions, often)
     said = {as_name(name) for names in known.values() for name in names} | set(map(as_name, nouns))
     words = speaking_words(net, tops, kinds, explained, often)
     plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < LEAST * 10}
@@ -153,11 +211,6 @@ def make_dictionary(net: WordNet, kinds: Sequence[str], nouns: Sequence[str]) ->
         "names": {kind: ",".join(names) for kind, names in further_names(net, tops, said).items()},
         "words": words,
     }
-
-
-def names_of(kind: str) -> list[str]:
-    """What captions call a kind."""
-    return sorted({kind, *(name for seed in SEEDS for name in generate(kind, seed).names)}) if kind in FAMILIES else [kind]
 
 
 def meanings_of(net: WordNet, kind: str) -> list[str]:
@@ -240,13 +293,33 @@ def share_of(net: WordNet, name: str, whose: Mapping[str, str]) -> dict[str, flo
 
 # ---- words
 
+Explained = dict[str, dict[str, float]]  # stems of the words that explain a meaning, and by how much each does
+
+
+def explaining_words(
+    net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str, Sequence[str]], often: Mapping[str, int]
+) -> Explained:
+    """The rarer words of explanations count more; the kinds are explained by their captions as well."""
+    explained = {
+        of_id: {stem: math.log(len(net.meanings) / often[stem]) / 10 for stem in sorted(set(stems(one.explanation)))}
+        for of_id, one in net.meanings.items()
+    }
+    said = {kind: Counter(stem for caption in captions[kind] for stem in set(stems(caption))) for kind in tops}
+    kinds_of = Counter(stem for counts in said.values() for stem in counts)
+    for kind, counts in said.items():
+        for stem, count in sorted(counts.items()):
+            weight = SAID * math.sqrt(count / len(captions[kind])) * math.log(len(tops) / kinds_of[stem])
+            for words in (explained[of_id] for of_id in tops[kind]):
+                words[stem] = words.get(stem, 0) + weight / len(tops[kind])
+    return explained
+
 
 def speaking_words(
-    net: WordNet, tops: Mapping[str, list[str]], kinds: Sequence[str], explained: Mapping[str, list[str]], often: Mapping[str, int]
+    net: WordNet, tops: Mapping[str, list[str]], kinds: Sequence[str], explained: Explained, often: Mapping[str, int]
 ) -> dict[str, list[int]]:
     """Stems, each with the numbers of the kinds that it speaks for and by how many tenths of a nat, in turn."""
     place = {of_id: number for number, of_id in enumerate(net.meanings)}
-    network, words = build_network(net, place, explained, often)
+    network, words = build_network(net, place, explained)
     starts = np.zeros((network.shape[0], len(tops)), np.float32)
     for column, found in enumerate(tops.values()):
         starts[[place[of_id] for of_id in found], column] = 1 / len(found)
@@ -264,9 +337,7 @@ def speaking_words(
     return kept
 
 
-def build_network(
-    net: WordNet, place: Mapping[str, int], explained: Mapping[str, list[str]], often: Mapping[str, int]
-) -> tuple[csr_array, dict[str, int]]:
+def build_network(net: WordNet, place: Mapping[str, int], explained: Explained) -> tuple[csr_array, dict[str, int]]:
     """Weights of the links between meanings and words, [nodes, nodes], the same both ways; and the words' numbers among the nodes."""
     words: dict[str, int] = {}
     links: list[tuple[int, int, float]] = []
@@ -276,13 +347,15 @@ def build_network(
 
     for of_id, one in net.meanings.items():
         here = place[of_id]
-        links += [(here, node(word), math.log(len(place) / often[word]) / 10) for word in explained[of_id]]
+        links += [(here, node(word), weight) for word, weight in explained[of_id].items()]
         for name in one.names:
             senses = net.senses.get((of_id[0], name.lower().replace(" ", "_")), [])
             rank = senses.index(of_id) + 1 if of_id in senses else 1
             parts = [stem_of(word) for word in re.findall("[a-z]+", name.lower()) if word not in EMPTY]
             links += [(here, node(part), NAMING / rank / len(parts) ** 2) for part in parts]
-        links += [(here, place[other], RELATED) for symbol, other in one.links if symbol != "!" and other in place]
+        links += [
+            (here, place[other], ALIKE if symbol == "=" else RELATED) for symbol, other in one.links if symbol != "!" and other in place
+        ]
     row, column, weight = (np.array(values) for values in zip(*links, strict=True))
     nodes = len(place) + len(words)
     one_way = coo_array((weight, (row, column)), shape=(nodes, nodes))
@@ -299,11 +372,11 @@ def walk(network: csr_array, starts: NDArray[np.float32]) -> NDArray[np.float32]
     return reached
 
 
-def write_dictionary(wordnet: Path, model: Path) -> Path:
+def write_dictionary(wordnet: Path, gcide: Path, model: Path) -> Path:
     """Make the file of a checkpoint and return its path. Raises MeshGPTError: bad_data or bad_checkpoint if one of them is not there."""
     facts = read_config(model, ("domain", "nouns"))
     path = model / FILE
-    entries = make_dictionary(WordNet.read(wordnet), facts["domain"], facts["nouns"])
+    entries = make_dictionary(together(WordNet.read(wordnet), read_gcide(gcide)), facts["domain"], facts["nouns"])
     path.write_text(json.dumps(entries, separators=(",", ":"), ensure_ascii=False) + "\n")
     return path
 
@@ -311,10 +384,11 @@ def write_dictionary(wordnet: Path, model: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of WordNet 3.0")
+    parser.add_argument("--gcide", type=Path, default=Path("/usr/share/dictd/gcide.dict.dz"), help="file of GCIDE")
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     options = parser.parse_args(arguments)
     try:
-        path = write_dictionary(options.wordnet, options.model)
+        path = write_dictionary(options.wordnet, options.gcide, options.model)
         print(f"{path} ({path.stat().st_size / 1e3:.0f} KB)")
     except MeshGPTError as error:
         parser.exit(2, f"{error}\n")
