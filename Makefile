@@ -42,14 +42,20 @@ bench: .venv/ready .rival/ready
 # The default model. LOWPOLY names a folder of real meshes with captions (any that training.prepare reads) to train on as well.
 ifdef LOWPOLY
 REAL := data/lowpoly
-WITH_REAL := 'data={data/train: 1, data/lowpoly/train: 2}' 'validation=[data/validation, data/lowpoly/validation]'
+WITH_REAL := 'data={data/train: 1, data/seldom: 1, data/lowpoly/train: 2}' 'validation=[data/validation, data/lowpoly/validation]'
 endif
 
-train: .venv/ready data/train data/validation $(REAL)
+train: .venv/ready data/train data/seldom data/validation $(REAL)
 	$(BIN)/python -m training.train_transformer --config training/configs/default.yaml --out runs/default $(WITH_REAL)
 
 data/train:
 	$(BIN)/python -m training.data.dataset --out $@.new --per-family 1200
+	mv $@.new $@
+
+# Kinds that come to an end less often than the others.
+data/seldom:
+	$(BIN)/python -m training.data.dataset --out $@.new --per-family 2400 --families \
+		bird clock dog flower mountain "palm tree" plane "potted plant" rock windmill
 	mv $@.new $@
 
 data/validation:

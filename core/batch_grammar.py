@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from core.grammar import NO_CORNER, CodeGrammar, CoordinateGrammar
+from core.grammar import ABSENT, NO_CORNER, CodeGrammar, CoordinateGrammar
 
 T = TypeVar("T")
 
@@ -53,6 +53,10 @@ class BatchGrammar:
             return self.codes
         return self.codes_or_absent if level == 0 else torch.where(self.lacks[:, None], self.only_absent, self.codes)
 
+    def settled(self, vertex: int) -> Tensor:
+        """[r] whether the next code of that corner follows from those before it."""
+        return self.lacks
+
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         """Take the codes [r] that were drawn."""
         if vertex == 3 and level == 0:
@@ -70,7 +74,8 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.base = codebook_size + 1
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
-        self.columns = column = torch.arange(codebook_size, device=device)
+        self.all_columns = torch.arange(codebook_size + 2, device=device)
+        self.columns = column = self.all_columns[:codebook_size]
         self.digit = torch.arange(3, device=device)
         self.floor = torch.full((3, codebook_size + 2), ANYTHING, device=device)  # the lowest corner that can still come of a code
         self.reach = torch.full((3, codebook_size + 2), -ANYTHING, device=device)  # the highest one
@@ -78,7 +83,10 @@ class BatchCoordinateGrammar(BatchGrammar):
             self.floor[level, :codebook_size] = column * weight
             self.reach[level, :codebook_size] = column * weight + (codebook_size - 1) * sum(self.weights[level + 1 :])
         self.reach_or_other = self.reach.abs()  # what is no code is as high as can be
-        self.last = torch.full((rows, 2), NO_BOUND, device=device)  # the first corners of the last new face
+        self.last = torch.full((rows, 2), NO_BOUND, device=device)  # the first corners of the last face
+        # of faces given that are still to come: where they begin, two corners, and their symbols; how many have come
+        self.ahead = torch.zeros(rows, faces + 1, 2 + vertices_per_face * 3, dtype=torch.long, device=device)
+        self.copied = torch.zeros(rows, dtype=torch.long, device=device)
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
         self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
@@ -91,6 +99,8 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.slots = 0  # of edges that may be filled
         self.started = self.low = self.high = self.nothing  # what the codes so far make of a corner [r]; what it lies within [r]
         self.matching = self.neighbours = self.completions = self.barred = self.seen[:, 0]  # [r, n] corners
+        self.start, self.coming = self.ahead[:, 0].split([2, vertices_per_face * 3], 1)  # of the next face given
+        self.copying = self.lacks  # [r] whether the face so far may be that one
 
     def load(self, grammars: Sequence[CodeGrammar]) -> None:
         """As above. Raises ValueError if there are more faces already than there is room for."""
@@ -107,6 +117,9 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.open.copy_(table[2:])
         last = [[*map(self.number, grammar.last[:2])] or [NO_BOUND] * 2 for grammar in known]
         self.last.copy_(torch.tensor(padded(last, len(self.last))))
+        ahead = [[self.beginning_and_symbols(face) for face in grammar.ahead] for grammar in known]
+        self.ahead.copy_(self.filled(ahead, [ANYTHING] * 2 + [NEVER] * self.v * 3, room + 1))
+        self.copied.zero_()
         self.count.fill_(most)
 
     def filled(self, items: list[list[list[int]]], filling: list[int], room: int) -> Tensor:
@@ -134,6 +147,10 @@ class BatchCoordinateGrammar(BatchGrammar):
             for end in ends
         ]
 
+    def beginning_and_symbols(self, face: list[int]) -> list[int]:
+        """A face of codes as `ahead` has it."""
+        return [self.number(face[:3]), self.number(face[3:6]), *(self.absent if code == ABSENT else code for code in face)]
+
     def number(self, corner: Sequence[int]) -> int:
         z, y, x = corner
         return (z * self.base + y) * self.base + x
@@ -157,7 +174,11 @@ class BatchCoordinateGrammar(BatchGrammar):
             mask[:, self.absent].logical_and_(self.may_be_a_triangle())
         if vertex == self.v - 1 and level:
             mask[:, : self.absent].logical_and_(~self.leads_to_no_area(level))
-        return mask
+        copies = self.copying[:, None] & (self.coming[:, 3 * vertex + level, None] == self.all_columns)
+        return mask.logical_or_(copies) if vertex < 2 else torch.where(self.copying[:, None], copies, mask)
+
+    def settled(self, vertex: int) -> Tensor:
+        return self.lacks if vertex < 2 else self.lacks | self.copying
 
     def begin_corner(self, vertex: int, faces: int) -> None:
         """Work out what holds for a corner: within `low` and `high`, or one of `matching`, and none of `barred`."""
@@ -166,6 +187,12 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 0:
             self.face, self.low = [], self.last[:, 0]
             self.high = torch.where(due, torch.minimum(starts, ends), self.anything).amin(1)
+            place = self.copied[:, None, None].expand(-1, 1, self.ahead.shape[2])
+            self.start, self.coming = self.ahead.gather(1, place)[:, 0].split([2, self.v * 3], 1)
+            first, second = self.start.unbind(1)
+            due_there = torch.where(due & (ends == first[:, None]), starts, self.anything).amin(1)
+            self.copying = (first <= self.high) & (second <= due_there) & (first < ANYTHING)
+            self.high = torch.minimum(self.high, first)
             return
         so_far = torch.stack(self.face, 1)
         first, before = so_far[:, :1], so_far[:, -1:]
@@ -174,6 +201,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 1:
             self.low = torch.where(self.face[0] == self.last[:, 0], self.last[:, 1] + 1, self.low)
             self.high = torch.where(due & (ends == first), starts, self.anything).amin(1)
+            self.high = torch.where(self.face[0] == self.start[:, 0], torch.minimum(self.high, self.start[:, 1]), self.high)
         if vertex < self.v - 1:
             self.barred = torch.cat([so_far, self.neighbours], 1)
             return
@@ -225,6 +253,7 @@ class BatchCoordinateGrammar(BatchGrammar):
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         super().push(vertex, level, symbols)
         self.started = torch.add(self.started, symbols, alpha=self.weights[level])
+        self.copying = self.copying & (symbols == self.coming[:, 3 * vertex + level])
         if level < 2:
             return
         self.face.append(self.started)
@@ -232,8 +261,10 @@ class BatchCoordinateGrammar(BatchGrammar):
             self.remember(torch.stack(self.face, 1))
 
     def remember(self, face: Tensor) -> None:
-        """Note a face [r, v], which may not come again, and its edges, which may not either."""
+        """Note a face [r, v], which may not come again, and its edges, which may not either. Of a copy all that is known already."""
         self.last.copy_(face[:, :2])
+        self.copied.add_(self.copying)
+        face = torch.where(self.copying[:, None], self.never, face)
         self.seen.index_copy_(1, self.count, face[:, None])
         absent = face == self.no_corner  # of a triangle: the edge that leads to it is none, the one from it begins at the corner before
         starts, ends = torch.where(absent, face.roll(1, 1), face), torch.where(absent, self.never, face).roll(-1, 1)

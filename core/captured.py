@@ -242,7 +242,7 @@ class Room:
             for level in range(self.k):
                 at = vertex * self.k + level
                 logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
-                drawn, peak = self.draw(logits, self.grammar.allowed(vertex, level, faces), chances[at])
+                drawn, peak = self.draw(logits, self.grammar.allowed(vertex, level, faces), self.grammar.settled(vertex), chances[at])
                 if at == 0:
                     self.end(drawn == self.grammar.end, peak > LOWEST)
                 self.grammar.push(vertex, level, drawn)
@@ -279,10 +279,12 @@ class Room:
         self.ended.logical_or_(end & self.alive)
         self.alive.logical_and_(~end)
 
-    def draw(self, logits: Tensor, allowed: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
-        """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed, or too little."""
+    def draw(self, logits: Tensor, allowed: Tensor, settled: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+        """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed, or too little.
+
+        settled: [r] where the code follows from those before it, so that it does not matter what the model makes of it.
+        """
         expected = logits.softmax(1).mul_(allowed).sum(1)
-        settled = self.grammar.lacks  # what follows an absent code is certain, and no model learns it
         hopeless = (expected < self.give_up) & (self.made > 0) & ~settled
         logits = torch.where(allowed & ~hopeless[:, None], logits, self.lowest)
         peak = logits.amax(1, keepdim=True)

@@ -19,7 +19,7 @@ from torch import Tensor
 from core.conditioning import Text, guide
 from core.drafts import Corner, EdgeDrafter
 from core.engine import Engine
-from core.grammar import ABSENT, CodeGrammar
+from core.grammar import CodeGrammar
 from core.mesh import IntArray
 
 OnFace = Callable[[int], None]  # the row that has a new face
@@ -194,15 +194,15 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     face = np.zeros((stepper.codes_per_face, len(rows)), np.int64)
     live = list(range(len(rows)))
     guess, ahead = face.T, None  # [b, k] a draft of the corner at hand, and its logits for as long as what is drawn is what was guessed
-    drawn: list[int] = []
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
             guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
         elif level == 0:
             ahead = None
-        certain = level and isinstance(stepper, Engine) and all(drawn[place] == rows[place].grammar.absent for place in live)
-        if not certain:  # the rest of an absent corner is, and the engine remembers nothing of it
+        if level and isinstance(stepper, Engine) and all(rows[place].grammar.settled() for place in live):
+            drawn = [int(row.grammar.allowed().argmax()) for row in rows]  # the engine remembers nothing of it
+        else:
             logits = stepper.step_fine(state, vertex, level) if ahead is None else ahead[:, level]
             logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
             drawn = draw(logits.numpy(force=True), rows, live, chances[at], sampling)
@@ -251,8 +251,7 @@ def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances:
     for place in live:
         grammar = rows[place].grammar
         allowed = grammar.allowed()
-        settled = grammar.face[-1:] == [ABSENT]  # the rest of an absent corner, of which models learn nothing
-        hopeless = rows[place].faces and not settled and expected[place] @ allowed < sampling.give_up * expected[place].sum()
+        hopeless = rows[place].faces and not grammar.settled() and expected[place] @ allowed < sampling.give_up * expected[place].sum()
         np.copyto(logits[place], -np.inf, where=~allowed | bool(hopeless))
     peak = logits.max(1)
     if sampling.temperature == 0:

@@ -16,6 +16,7 @@ from core.conditioning import Text
 from core.engine_weights import BlockWeights
 
 ROOM = 64  # memories grow by this many positions at a time
+PIECE = 256  # positions that look back over a window at once: more take more memory, and look at more that they may not see
 TINY = 1e-12  # the least scale of a row of int8 weights
 WHOLE = 512  # rows of x from which on a pass is a whole one: no step has as many
 INT8_WIDTH = 32  # a row of int8 weights has a multiple of this many numbers
@@ -229,8 +230,8 @@ def attend_all(query: Tensor, keys: Tensor, values: Tensor, window: int | None) 
     if window is None or length <= window:
         return F.scaled_dot_product_attention(query, keys, values, is_causal=True, scale=1.0)
     pieces = []
-    for begin in range(0, length, window):
-        end, first = min(begin + window, length), max(0, begin - window + 1)
+    for begin in range(0, length, PIECE):
+        end, first = min(begin + PIECE, length), max(0, begin - window + 1)
         back = torch.arange(begin, end, device=query.device)[:, None] - torch.arange(first, end, device=query.device)
         mask = (back >= 0) & (back < window)
         near_keys, near_values = keys[:, :, first:end], values[:, :, first:end]

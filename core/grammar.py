@@ -6,8 +6,9 @@ Ask `allowed()`, draw from what it allows, `push` the draw. When nothing is allo
 
 from __future__ import annotations
 
-from collections import defaultdict
-from itertools import pairwise
+from collections import defaultdict, deque
+from collections.abc import Sequence
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,8 @@ NO_CORNER: Corner = ()  # a triangle's fourth
 class CodeGrammar:
     """What holds for codes of any meaning: only a fourth corner is absent, all of it or nothing, and a mesh ends after a whole face.
 
-    codebook_size, codes_per_vertex, vertices_per_face (3 or 4): the tokenizer's. given: [faces, codes a face] what the mesh has already.
+    codebook_size, codes_per_vertex, vertices_per_face (3 or 4): the tokenizer's. given: [faces, codes a face] a part that is to be found
+    again in the mesh, which is not asked for here: what the mesh lacks of it belongs to it all the same.
     """
 
     def __init__(
@@ -49,6 +51,10 @@ class CodeGrammar:
             mask[: self.absent] = False
         return mask
 
+    def settled(self) -> bool:
+        """Whether the next code follows from those before it, so that nothing is said by it."""
+        return self.face[-1:] == [ABSENT]
+
     def leave_open(self) -> None:
         """Between faces: what is open now need not be closed."""
 
@@ -61,12 +67,18 @@ class CodeGrammar:
         if len(self.face) == self.vertices_per_face * self.codes_per_vertex:
             self.previous, self.face, self.begun = self.face, [], True
 
+    def push_all(self, faces: Sequence[Sequence[int]]) -> None:
+        """Take faces of codes."""
+        for code in chain.from_iterable(faces):
+            self.push(self.absent if code == ABSENT else code)
+
 
 class CoordinateGrammar(CodeGrammar):
     """What holds for grid coordinates z, y, x beside: faces come in canonical order, none repeats a corner or another face, each has an
     area, and the mesh closes: every edge lies on two faces, which run along it in opposite directions.
 
-    New faces are in order among themselves, and repeat none of those given. What those leave open is to be closed as well.
+    Those given come as they are, each where it is next in order, and count as there from the start: what they leave open is to be closed,
+    and no new face repeats one of them or runs along an edge of theirs in the same direction. So two corners tell a copy from a new face.
 
     No face to come reaches below the first corner of the face at hand, so at every corner it is known whether the mesh can still close: no
     face may begin above the lower end of an open edge; no second corner may lie above one that an open edge leads to from the first; and
@@ -80,9 +92,11 @@ class CoordinateGrammar(CodeGrammar):
         self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by all corners but one, the missing ones of faces that have them
         self.after: dict[Corner, set[Corner]] = defaultdict(set)  # where the edges of faces lead to from a corner
         self.before: dict[Corner, set[Corner]] = defaultdict(set)  # from where they lead to it
-        self.missing: dict[Corner, set[Edge]] = {}  # by their lower ends, the edges that faces to come must have
-        for face in given.tolist() if given is not None else []:
+        self.missing: dict[Corner, set[Edge]] = {}  # by their lower ends, the edges that new faces must have
+        self.ahead: deque[list[int]] = deque(given.tolist() if given is not None else [])  # faces given that are still to come
+        for face in self.ahead:
             self.remember(corners(face))
+        self.may_copy = False  # whether the face at hand may be the next one given
         self.begin_corner()
 
     def begin_corner(self) -> None:
@@ -92,19 +106,26 @@ class CoordinateGrammar(CodeGrammar):
         self.high: Corner = (self.absent - 1,) * 3
         self.matching: set[Corner] = set()
         self.barred: set[Corner] = set()
+        coming = corners(self.ahead[0])[:2] if self.ahead else []
         if vertex == 0:
             self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
+            self.may_copy = bool(coming) and coming[0] <= self.high and coming[1] <= self.due(coming[0])
+            self.high = min([self.high, *coming[:1]])
             return
         first = so_far[0]
         self.low, self.barred = self.next_to(first), {*so_far, *self.after[so_far[-1]]}
         if vertex == 1:
             if self.last and first == self.last[0]:
                 self.low = self.next_to(self.last[1])
-            self.high = min((end for start, end in self.missing.get(first, ()) if start == first), default=self.high)
+            self.high = min([self.due(first), *(coming[1:] if coming[:1] == so_far else [])])
         elif vertex == self.vertices_per_face - 1:
             self.low = self.next_to(so_far[1])
             self.matching = {corner for corner in self.after[first] - self.before[first] if corner > first}
             self.barred |= self.before[first].union(self.completions.get(frozenset(so_far), ()))
+
+    def due(self, first: Corner) -> Corner:
+        """The lowest corner to which an edge from `first` is missing, or the highest of all."""
+        return min((end for start, end in self.missing.get(first, ()) if start == first), default=(self.absent - 1,) * 3)
 
     def leave_open(self) -> None:
         self.missing.clear()
@@ -116,12 +137,28 @@ class CoordinateGrammar(CodeGrammar):
         top = self.absent - 1
         return (z, y, x + 1) if x < top else (z, y + 1, 0) if y < top else (z + 1, 0, 0)
 
+    def may_be_a_copy(self) -> bool:
+        """Whether the face so far is how the next one given begins."""
+        return self.may_copy and self.face == self.ahead[0][: len(self.face)]
+
+    def settled(self) -> bool:
+        return super().settled() or (len(self.face) >= 6 and self.may_be_a_copy())
+
     def allowed(self) -> NDArray[np.bool_]:
+        if not self.may_be_a_copy():
+            return self.allowed_anew()
+        mask = np.zeros(self.end + 1, bool) if self.settled() else self.allowed_anew()
+        code = self.ahead[0][len(self.face)]
+        mask[self.absent if code == ABSENT else code] = True
+        return mask
+
+    def allowed_anew(self) -> NDArray[np.bool_]:
+        """[codebook_size + 2] the codes of new faces that may be pushed."""
         mask = super().allowed()
         vertex, level = divmod(len(self.face), 3)
         if vertex == 3 and level and self.face[9] == ABSENT:
             return mask
-        if vertex == 0 and level == 0 and self.missing:
+        if vertex == 0 and level == 0 and (self.missing or self.ahead):
             mask[self.end] = False
         elif vertex == 3 and level == 0:
             mask[self.absent] = self.may_be_a_triangle()
@@ -166,7 +203,10 @@ class CoordinateGrammar(CodeGrammar):
         if len(whole) % 3 == 0 and whole[-1] != ABSENT:
             self.corners.append(tuple(whole[-3:]))
         if not self.face:
-            self.remember(self.corners)
+            if self.may_copy and self.previous == self.ahead[0]:
+                self.ahead.popleft()
+            else:
+                self.remember(self.corners)
             self.last, self.corners = self.corners, []
         if len(whole) % 3 == 0:
             self.begin_corner()

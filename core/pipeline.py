@@ -6,12 +6,10 @@ more shortly.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +25,9 @@ from core.decoding import OnFace, Row, Sampling, decode
 from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
-from core.grammar import ABSENT, VERTICES_PER_FACE
+from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
+from core.notes import PROPERTIES, note_on_properties, note_on_text
 from core.placement import Prefix, placements
 from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
@@ -47,9 +46,7 @@ BACK = 6  # faces that a sample which has gone wrong is taken back at first
 GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
-NAMED = 12  # things that a user is told the model knows, of all that it does
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
-PROPERTIES = {"faces": "a number of faces", "extents": "proportions", "polygons": "triangles or quads"}  # as a user is told of them
 
 
 Wish = tuple[str, Properties]  # what a mesh shall be
@@ -77,6 +74,10 @@ class Task:
     def given(self) -> int:
         """How many faces a completed mesh begins with."""
         return len(self.prefix.mesh.faces) if self.prefix else 0
+
+    def new(self, faces: list[list[int]]) -> list[list[int]]:
+        """Those of a sample's faces that are not given."""
+        return [face for face in faces if tuple(face) not in self.prefix.faces] if self.prefix else faces
 
 
 @dataclass
@@ -259,7 +260,7 @@ class MeshGPT:
                 self.go_back(task, draft, should_stop, leave_open=task.prefix is not None and 2 * attempt > attempts)
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
-                task.stream(draft.variant, task.given, self.coordinates(draft.best.row.faces, task.prefix))
+                task.stream(draft.variant, task.given, self.coordinates(task.new(draft.best.row.faces), task.prefix))
         return [self.result(task, draft) for draft in drafts]
 
     def prepare(self, request: Request, stream: OnFaces) -> Task:
@@ -268,7 +269,8 @@ class MeshGPT:
         properties = request.properties if known else Properties()
         if known and request.bounds and not properties.extents:
             properties = replace(properties, extents=tuple(np.subtract(request.bounds[1], request.bounds[0]).tolist()))
-        sampling, wanted = self.sampling(request), (self.reading(request.text) or request.text.strip(), properties)
+        text = request.text.strip()
+        sampling, wanted = self.sampling(request), (self.reading(text) or text, properties)
         prefix = None if request.mesh is None else self.place(request, wanted)
         return Task(
             request=request,
@@ -285,7 +287,7 @@ class MeshGPT:
     def draw(self, task: Task, batch: list[Draft], should_stop: ShouldStop | None) -> None:
         """Draw the candidates of each of the drafts, all at once, and choose among them. Raises Cancelled."""
         for draft in batch:
-            draft.rows = [self.row(task, draft.variant, number) for number in range(task.candidates)]
+            draft.rows = [self.row(task, draft.variant, number, []) for number in range(task.candidates)]
 
         def show(row: int) -> None:
             if row % task.candidates == 0:
@@ -301,23 +303,20 @@ class MeshGPT:
 
         leave_open: what is open where it begins may stay so.
         """
-        kept = draft.reached[: max(0, len(draft.reached) - draft.back)]
-        row = self.row(task, draft.variant, draft.drawn)
-        for code in chain.from_iterable(kept):
-            row.grammar.push(row.grammar.absent if code == ABSENT else code)
+        places = [place for place, face in enumerate(draft.reached) if task.new([face])]
+        if draft.back <= len(places):
+            kept = draft.reached[: places[-draft.back]]
+            task.stream(draft.variant, task.given, self.coordinates(task.new(kept), task.prefix))
+        else:
+            kept = draft.reached = []
+        draft.rows = [row] = [self.row(task, draft.variant, draft.drawn, kept)]
         if leave_open:
             row.grammar.leave_open()
-        if kept:
-            task.stream(draft.variant, task.given, self.coordinates(kept, task.prefix))
-        else:
-            draft.reached = []
-        draft.rows = [row]
         self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
-        row.faces[:0] = kept
         self.judge(task, draft)
 
     def decode(self, task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
-        """Draw rows to their ends, behind the given mesh and the faces `kept`. Raises Cancelled."""
+        """Draw rows to their ends, behind the given mesh and the faces `kept`, which they then begin with. Raises Cancelled."""
         given = [*(task.prefix.codes.tolist() if task.prefix else []), *kept]
         generate = self.captured.decode if self.captured else partial(decode, self.stepper)
         finished = generate(
@@ -326,21 +325,25 @@ class MeshGPT:
             task.sampling,
             given=np.array(given) if given else None,
             drawn=len(kept),
-            max_faces=task.limit - len(kept),
+            max_faces=task.limit + (len(task.prefix.codes) if task.prefix else 0) - len(kept),
             on_face=show,
             should_stop=should_stop,
         )
         if not finished:
             raise Cancelled
+        for row in rows:
+            row.faces[:0] = kept
 
     def show(self, task: Task, draft: Draft, faces: list[list[int]]) -> None:
-        """Stream the last of the new faces."""
-        draft.first_face = draft.first_face or time.monotonic() - task.started
-        task.stream(draft.variant, task.given + len(faces) - 1, self.coordinates(faces[-CONTEXT:], task.prefix)[-1:])
+        """Stream the last face, if it is a new one."""
+        new = task.new(faces)
+        if new[-1:] == faces[-1:]:
+            draft.first_face = draft.first_face or time.monotonic() - task.started
+            task.stream(draft.variant, task.given + len(new) - 1, self.coordinates(new[-CONTEXT:], task.prefix)[-1:])
 
     def judge(self, task: Task, draft: Draft) -> None:
         """Take the rows that have come to their ends into account."""
-        samples = [self.build(row, task.prefix) for row in draft.rows]
+        samples = [self.build(task, row) for row in draft.rows]
         best = self.best(task, samples)
         draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
         draft.drawn += len(samples)
@@ -378,8 +381,10 @@ class MeshGPT:
             )
         return wanted - taken
 
-    def row(self, task: Task, variant: int, attempt: int) -> Row:
+    def row(self, task: Task, variant: int, attempt: int, kept: list[list[int]]) -> Row:
+        """A sample that goes on behind the faces `kept`."""
         grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
+        grammar.push_all(kept)
         return Row(grammar, np.random.default_rng((task.request.seed, variant, attempt)), [])
 
     @torch.inference_mode()
@@ -407,15 +412,16 @@ class MeshGPT:
                 corner[:] = prefix.vertices.get(tuple(point), corner)
         return world
 
-    def build(self, row: Row, prefix: Prefix | None) -> Sample:
+    def build(self, task: Task, row: Row) -> Sample:
         """The mesh of a row that has come to its end, judged. A completed mesh may have as many open edges as it was given with."""
-        new = self.coordinates(row.faces, prefix)
+        prefix, faces = task.prefix, task.new(row.faces)[: task.limit]
+        new = self.coordinates(faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
         mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))
         report = mesh.report()
         open_before = prefix.mesh.report().boundary_edges if prefix else 0
         broken = report.degenerate + max(0, report.boundary_edges - open_before)
-        return Sample(row, mesh, (not row.ended or not row.faces, broken if row.ended else -len(row.faces)))
+        return Sample(row, mesh, (not row.ended or not faces, broken if row.ended else -len(row.faces)))
 
     def best(self, task: Task, samples: list[Sample]) -> Sample:
         """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws.
@@ -446,7 +452,11 @@ class MeshGPT:
         request, mesh, ended = task.request, draft.best.mesh, draft.best.row.ended
         if not len(mesh.faces):
             raise MeshGPTError("not a single face came of it", hint="try another seed, or a lower temperature", code="no_mesh")
-        notes = [self.domain_note(request.text), self.properties_note(request.properties), self.device_note]
+        notes = [
+            note_on_text(request.text.strip(), task.wanted[0], self.facts["nouns"], self.facts["domain"]),
+            "" if self.config.condition_on_properties else note_on_properties(request.properties),
+            self.device_note,
+        ]
         if not ended:
             notes.append(f"no sample came to an end; this one stopped at {len(mesh.faces)} faces")
         return Result(
@@ -464,31 +474,7 @@ class MeshGPT:
 
     def reading(self, text: str) -> str | None:
         """A text that names nothing the model was trained on, in words that it knows; None if it is to be read as it is."""
-        if not text.strip() or not self.config.condition_on_text or not self.vocabulary:
-            return None
-        return self.vocabulary.reading(text.strip())
-
-    def domain_note(self, text: str) -> str:
-        """A sentence for a text that names nothing the model was trained on, or nothing. It says how the text was read, or names a few
-        things that the model was trained on.
-        """
-        if reading := self.reading(text):
-            return f"{text.strip()[:60]!r} was read as {reading[:60]!r}"
-        words = re.findall(r"[a-z]+", text.lower())
-        known = {form for noun in self.facts["nouns"] for form in (noun, noun + "s", noun + "es")}
-        if not words or known & set(words):
-            return ""
-        domain = self.facts["domain"]
-        some = ", ".join(domain[:: -(-len(domain) // NAMED)])
-        named = text.strip()[:60]
-        return f"the model was not trained on anything named in {named!r}; it knows {len(domain)} kinds of things, such as {some}"
-
-    def properties_note(self, properties: Properties) -> str:
-        """A sentence for properties that are asked of a model that knows none, or nothing."""
-        asked = [PROPERTIES[name] for name, value in asdict(properties).items() if value is not None]
-        if not asked or self.config.condition_on_properties:
-            return ""
-        return f"this model cannot be asked for {' and '.join(asked)}, so that was left out"
+        return self.vocabulary.reading(text) if text and self.config.condition_on_text and self.vocabulary else None
 
     # ---- completing
 

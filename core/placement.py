@@ -11,11 +11,14 @@ PLACEMENT_SCALES = (0.8, 0.65, 0.5)  # longest side of a given part over that of
 
 
 class Prefix:
-    """A given part, placed. codes: its faces. vertices: its own coordinates by grid point, so that new faces join it exactly."""
+    """A given part, placed. codes, faces: its faces, in order and as a set. vertices: its own coordinates by grid point, so that new faces
+    join it exactly.
+    """
 
     def __init__(self, tokenizer: Tokenizer, mesh: Mesh, frame: Frame) -> None:
         self.mesh, self.frame = mesh, frame
         self.codes = tokenizer.encode(mesh, frame)
+        self.faces = set(map(tuple, self.codes.tolist()))
         grid = quantise(frame.to_unit(mesh.vertices), tokenizer.levels)
         self.vertices = dict(zip(map(tuple, grid.tolist()), mesh.vertices, strict=True))
 

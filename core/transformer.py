@@ -23,7 +23,6 @@ from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
 from core.loss import SummedCrossEntropy, cross_entropies
-from core.mesh import IntArray
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
 from core.symbols import to_symbols, to_targets
@@ -126,7 +125,7 @@ class MeshTransformer(Pretrained, nn.Module):
         self.fine: FaceStack | VertexStack = (
             FaceStack(*sizes, **fine, options=layers)
             if c.fine_reach == "face"
-            else VertexStack(*sizes, **fine, positions=(self.max_faces + 1) * v, window=window, dropout=c.dropout)
+            else VertexStack(*sizes, **fine, positions=(2 * self.max_faces + 1) * v, window=window, dropout=c.dropout)
         )
         self.head = nn.Parameter(torch.zeros(k, d, self.vocabulary))
         for name, parameter in self.fine.named_parameters():
@@ -177,7 +176,7 @@ class MeshTransformer(Pretrained, nn.Module):
         vertices, faces, face_edges: as the tokenizer's `tokenize` takes them. codes: what it gave, [b, n v, k], or [b, n, v k], padded with
         -1; instead of them. texts, text_embeds: [b] prompts, or [b, t, width] what `embed_texts` gave for them, padded with zeros.
         properties: [b, 5] what else is known of each mesh, as Properties.numbers says it; NaN where open, None for all of them.
-        given: [b] how many of the first faces are a given part of the mesh, in their own canonical order; the rest then completes it.
+        given: [b] how many of the first faces are a given part of a mesh; behind them stands that mesh, whole and in canonical order.
         cond_drop_prob: instead of text_condition_cond_drop_prob; counts only in training mode.
         Raises ValueError naming the argument for what does not fit: no mesh, other shapes, codes out of range, more faces than the context.
         """
@@ -185,7 +184,7 @@ class MeshTransformer(Pretrained, nn.Module):
             if vertices is None or faces is None:
                 raise ValueError("neither vertices and faces nor codes are given; give one of them")
             codes = self.tokenizer.tokenize(vertices=vertices, faces=faces, face_edges=face_edges)
-        codes = self.checked(codes.to(self.device))
+        codes = self.checked(codes.to(self.device), given)
         check_batch(codes, given)
         text = self.read_text(texts, text_embeds, len(codes))
         drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
@@ -199,7 +198,7 @@ class MeshTransformer(Pretrained, nn.Module):
 
     def nats(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """Negative log-likelihood in nats of every face and of the end: [b, n + 1]; codes and given as in `forward`."""
-        codes = self.checked(codes)
+        codes = self.checked(codes, given)
         x, targets = self.states(codes, text, given), self.targets(codes)
         levels = range(self.codes_per_vertex)
         nats = [cross_entropies(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
@@ -207,7 +206,7 @@ class MeshTransformer(Pretrained, nn.Module):
 
     def logits(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
-        return torch.einsum("b n v k d, k d c -> b n v k c", self.states(self.checked(codes), text, given), self.head)
+        return torch.einsum("b n v k d, k d c -> b n v k c", self.states(self.checked(codes, given), text, given), self.head)
 
     def states(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Tensor:
         """[b, n + 1, v, k, d] what the head reads for each code."""
@@ -223,8 +222,11 @@ class MeshTransformer(Pretrained, nn.Module):
 
     # ---- codes
 
-    def checked(self, codes: Tensor) -> Tensor:
-        """Codes as [b, n, v k]. Raises ValueError if that is not what they are, or if there are more faces than the context holds."""
+    def checked(self, codes: Tensor, given: Tensor | None = None) -> Tensor:
+        """Codes as [b, n, v k]. Raises ValueError if that is not what they are, or if a mesh has more faces than the context holds.
+
+        given: [b] how many faces of each stand before the mesh.
+        """
         v, k = self.vertices_per_face, self.codes_per_vertex
         if codes.is_floating_point():
             raise ValueError(f"codes are of type {codes.dtype}; use integers")
@@ -234,8 +236,8 @@ class MeshTransformer(Pretrained, nn.Module):
             raise ValueError(f"codes have shape {list(codes.shape)}; use [meshes, faces, {v * k}] or [meshes, {v} x faces, {k}]")
         if codes.numel() and (codes.min() < -1 or codes.max() >= self.codebook_size):
             raise ValueError(f"codes are in {int(codes.min())}..{int(codes.max())}; use 0..{self.codebook_size - 1}, or -1 for padding")
-        if codes.shape[1] > self.max_faces:
-            raise ValueError(f"a mesh of {codes.shape[1]} faces does not fit a context of {self.max_faces}; use a larger max_seq_len")
+        if (faces := codes.shape[1] - (int(given.max()) if given is not None and given.numel() else 0)) > self.max_faces:
+            raise ValueError(f"a mesh of {faces} faces does not fit a context of {self.max_faces}; use a larger max_seq_len")
         return codes
 
     def targets(self, codes: Tensor) -> Tensor:
@@ -417,14 +419,14 @@ class MeshTransformer(Pretrained, nn.Module):
         seed = int(torch.randint(1 << 31, ())) if seed is None else seed
         samples = [Row(self.tokenizer.grammar(given), np.random.default_rng((seed, row)), []) for row in range(rows)]
         stepper = self if cache_kv else WithoutMemory(self)
-        decode(stepper, text, samples, sampling, given=given, max_faces=max_faces or room)
-        codes = self.padded([sample.faces for sample in samples], given)
+        before, limit = [] if given is None else given.tolist(), max_faces or room
+        decode(stepper, text, samples, sampling, given=given, max_faces=limit + len(before))
+        codes = self.padded([before + [face for face in sample.faces if face not in before][:limit] for sample in samples])
         return codes if return_codes else self.tokenizer.decode_from_codes_to_faces(codes)
 
-    def padded(self, meshes: list[list[list[int]]], given: IntArray | None) -> Tensor:
-        """Codes [b, n v, k] of meshes of faces of codes, each behind the faces given, padded with -1."""
-        before = [] if given is None else given.tolist()
-        codes = [torch.tensor([*before, *faces], dtype=torch.long).view(-1, self.codes_per_vertex) for faces in meshes]
+    def padded(self, meshes: list[list[list[int]]]) -> Tensor:
+        """Codes [b, n v, k] of meshes of faces of codes, padded with -1."""
+        codes = [torch.tensor(faces, dtype=torch.long).view(-1, self.codes_per_vertex) for faces in meshes]
         return nn.utils.rnn.pad_sequence(codes, batch_first=True, padding_value=-1).to(self.device)
 
     # ---- one step at a time

@@ -1,6 +1,7 @@
 """Train the text tower and the transformer on sets of meshes.
 
     python -m training.data.dataset --out data/train --per-family 1200
+    python -m training.data.dataset --out data/seldom --per-family 2400 --families rock mountain
     python -m training.data.dataset --out data/validation --validation --per-family 20
     python -m training.train_transformer --config training/configs/default.yaml --out runs/default
 

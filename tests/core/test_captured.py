@@ -112,15 +112,21 @@ def sampled(
     *,
     rows: int = 3,
     given: IntArray | None = None,
+    drawn: int = 0,
     faces: int = 12,
     text: Text | None = None,
     **watching: Any,
 ) -> list[Row]:
-    """Rows of new faces, by the loop or by whole faces."""
+    """Rows of new faces, by the loop or by whole faces. drawn: how many of the faces given each row has come to already."""
     tokenizer: Any = TOKENIZERS[kind]
     samples = [Row(tokenizer.grammar(given), np.random.default_rng((5, row, 0)), []) for row in range(rows)]
+    if given is not None and drawn:
+        for row in samples:
+            for code in given[:drawn].ravel().tolist():
+                row.grammar.push(row.grammar.absent if code == ABSENT else code)
+        given = np.concatenate([given, given[:drawn]])
     text = some_text(2 if sampling.guidance_scale != 1 else 1) if text is None else text
-    options: dict[str, Any] = {"given": given, "max_faces": faces, **watching}
+    options: dict[str, Any] = {"given": given, "drawn": drawn, "max_faces": faces, **watching}
     if isinstance(captured, Captured):
         captured.decode(text, samples, sampling, **options)
     else:
@@ -148,8 +154,9 @@ def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temp
 @pytest.mark.parametrize("kind", ["few points", "learned"])
 def test_many_rows_end_at_many_lengths_as_in_the_loop(kind: str) -> None:
     engine, sampling, given = an_engine(kind, std=0.05), Sampling(1.2), a_part(kind, sides=6)
-    expected = faces_of(sampled(engine, kind, sampling, rows=24, given=given, faces=30))
-    assert faces_of(sampled(Captured(engine), kind, sampling, rows=24, given=given, faces=30)) == expected
+    options: dict[str, Any] = {"rows": 24, "given": given, "drawn": len(given), "faces": 30}
+    expected = faces_of(sampled(engine, kind, sampling, **options))
+    assert faces_of(sampled(Captured(engine), kind, sampling, **options)) == expected
     assert len({len(faces) for faces, _ in expected}) > 3
     assert {ended for _, ended in expected} == {True, False}
 

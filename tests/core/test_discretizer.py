@@ -75,16 +75,19 @@ def test_whatever_is_drawn_is_a_mesh_in_canonical_order(seed: int, levels: int) 
         assert vertices[0] == min(vertices)
 
 
-def test_new_faces_do_not_repeat_given_ones_but_may_start_anywhere() -> None:
+def test_a_given_face_comes_where_it_is_next_and_once() -> None:
     codes = MeshDiscretizer().encode(CUBE)
     grammar = MeshDiscretizer().grammar(codes[3:])
     for code in codes[0].tolist():
         assert grammar.allowed()[code]
         grammar.push(code)
-    repeat = MeshDiscretizer().grammar(codes[:1])
-    for code in codes[0, :-1].tolist():
-        repeat.push(code)
-    assert not repeat.allowed()[codes[0, -1]]
+    assert not grammar.allowed()[grammar.end]
+    whole = MeshDiscretizer().grammar(codes)
+    whole.push_all(codes.tolist())
+    assert np.flatnonzero(whole.allowed()).tolist()[-1] == whole.end
+    for code in codes[-1, :5].tolist():
+        whole.push(code)
+    assert not whole.allowed()[codes[-1, 5]]
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3])

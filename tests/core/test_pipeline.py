@@ -16,7 +16,7 @@ from core.conditioning import Text
 from core.decoding import OnFace, Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
-from core.grammar import ABSENT
+from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import ATTEMPTS, BACK, NOTHING, Cancelled, Draft, Request, Sample, Task, ignore
 from core.placement import Prefix, placements
@@ -100,6 +100,7 @@ def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_
         for number in range(len(kept), 9):
             rows[0].faces.append([number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3])
             show(0)
+        rows[0].faces[:0] = kept
 
     monkeypatch.setattr(model, "decode", nine_faces)
 
@@ -158,8 +159,8 @@ def all_sound(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     """All samples pass for sound, but for empty ones. Gives those that were drawn."""
     drawn: list[Sample] = []
 
-    def build(row: Row, prefix: Prefix | None) -> Sample:
-        drawn.append(replace(MeshGPT.build(model, row, prefix), flaws=(not row.faces, 0)))
+    def build(task: Task, row: Row) -> Sample:
+        drawn.append(replace(MeshGPT.build(model, task, row), flaws=(not row.faces, 0)))
         return drawn[-1]
 
     monkeypatch.setattr(model, "build", build)
@@ -237,8 +238,8 @@ def test_the_candidate_that_is_chosen_is_what_was_streamed_last(model: MeshGPT) 
 def test_only_broken_candidates_count_as_rejected(model: MeshGPT, all_sound: list[Sample], monkeypatch: pytest.MonkeyPatch) -> None:
     build = model.build
 
-    def every_other_one_open(row: Row, prefix: Prefix | None) -> Sample:
-        return replace(build(row, prefix), flaws=(False, len(all_sound) % 2))
+    def every_other_one_open(task: Task, row: Row) -> Sample:
+        return replace(build(task, row), flaws=(False, len(all_sound) % 2))
 
     monkeypatch.setattr(model, "build", every_other_one_open)
     result = model.run(Request("a chair", max_faces=5, candidates=6))[0]
@@ -279,6 +280,39 @@ def test_completing_keeps_every_face_and_coordinate(model: MeshGPT) -> None:
     completed = model.complete(BOX, "a chair", max_faces=12)[0]
     assert len(completed.faces) > len(BOX.faces)
     np.testing.assert_array_equal(completed.quads().face_coordinates()[: len(BOX.faces)], BOX.face_coordinates())
+
+
+def test_of_a_completion_so_many_new_faces_are_taken_back_and_those_given_between_them(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.pipeline.BACK", 2)
+    task = model.prepare(Request("a chair", BOX, bounds=((0, 0, 0), (4, 4, 8))), ignore)
+    assert task.prefix is not None
+    given = task.prefix.codes.tolist()
+    new = [[number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3] for number in range(3)]
+    draft, lengths, shown = Draft(0), [], []
+    task = replace(task, stream=lambda variant, start, faces: shown.append((start, len(faces))))
+
+    def mixed(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        lengths.append(len(kept))
+        for face in [*given[:2], new[0], *given[2:4], new[1], given[4], new[2], given[5]][len(kept) :]:
+            rows[0].faces.append(face)
+            show(0)
+        rows[0].faces[:0] = kept
+
+    monkeypatch.setattr(model, "decode", mixed)
+    monkeypatch.setattr(model, "row", lambda *which: Row(CodeGrammar(17, 3), np.random.default_rng(0), []))
+    model.draw(task, [draft], None)
+    model.go_back(task, draft, None, leave_open=False)
+    model.go_back(task, draft, None, leave_open=False)
+    assert lengths == [0, len([*given[:2], new[0], *given[2:4]]), 0]
+    assert shown == [(6, 1), (7, 1), (8, 1), *[(6, 1), (7, 1), (8, 1)], *[(6, 1), (7, 1), (8, 1)]]
+    assert len(draft.best.mesh.faces) == 6 + 3
+
+
+def test_a_completion_that_does_not_end_has_no_more_faces_than_asked_for(model: MeshGPT) -> None:
+    result = model.run(Request("a chair", Mesh(BOX.vertices, BOX.faces[3:]), max_faces=5, temperature=1.0), attempts=1)[0]
+    assert len(result.mesh.faces) <= 5
 
 
 def test_completing_streams_the_given_faces_first(model: MeshGPT) -> None:
@@ -444,7 +478,7 @@ def test_more_faces_than_the_model_can_make_cannot_be_asked_for(knowing: MeshGPT
 
 
 def test_bounds_fix_where_the_whole_stands_and_how_large_it_is(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model.stepper, "nats", lambda *_: pytest.fail("no placements are to be compared"))
+    monkeypatch.setattr(model, "costs", lambda *_: pytest.fail("no placements are to be compared"))
     low, high = (-2.0, -1.0, 1.0), (4.0, 7.0, 9.0)
     prefix = model.place(Request(mesh=BOX, bounds=(low, high)), ("", Properties()))
     unit = (BOX.vertices - np.array([1, 3, 1])) / 8  # the middle of the box's floor, and its longest side

@@ -237,13 +237,20 @@ def test_learned_codes_are_not_varied(data: CodeSet) -> None:
 # ---- given parts
 
 
-def test_a_given_part_and_the_rest_are_the_mesh_and_both_are_in_order(data: CodeSet) -> None:
+def test_behind_a_given_part_stands_the_whole_mesh_and_both_are_in_order(data: CodeSet) -> None:
+    meshes = [data.codes[data.faces(index)].tolist() for index in range(len(data))]
     for batch in itertools.islice(batches(data, faces=300, seed=0, given_share=1.0), 10):
         for faces, given in zip(batch.codes, batch.given, strict=True):
             faces = faces[faces[:, 0] >= 0].tolist()
-            assert 0 < given < len(faces)
-            assert faces[:given] == sorted(faces[:given])
-            assert faces[given:] == sorted(faces[given:])
+            assert faces[given:] in meshes
+            assert 0 < given < len(faces[given:])
+            assert faces[:given] == [face for face in faces[given:] if face in faces[:given]]
+
+
+def test_of_a_batch_all_meshes_have_a_given_part_or_none(data: CodeSet) -> None:
+    drawn = [batch.given > 0 for batch in itertools.islice(batches(data, faces=300, seed=0, given_share=0.25), 200)]
+    assert all(given.all() or not given.any() for given in drawn)
+    assert 0.15 < np.mean([given.all() for given in drawn]) < 0.35
 
 
 def test_parts_are_pieces_sides_or_grown() -> None:

@@ -130,7 +130,7 @@ class Streamed:
 
 @dataclass(frozen=True)
 class Batch:
-    """codes: [b, n, codes a face] int64, padded with faces of -1. captions: [b]. given: [b] faces at the front that are given.
+    """codes: [b, n, codes a face] int64, padded with faces of -1. captions: [b]. given: [b] faces of a part that stands before its mesh.
 
     properties: [b, 5] float32, Properties.numbers of each mesh, NaN where dropped.
     """
@@ -195,7 +195,8 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches without end, from number `start` on; of `ranks` processes that share them out, this is number `rank`.
 
-    faces: padded faces of a batch. text_dropout: share of captions that are empty. given_share: share of meshes of which a part is given.
+    faces: padded faces of a batch, given parts not counted. text_dropout: share of captions that are empty. given_share: share of batches
+    in which a part of each mesh is given.
     augmentation: how meshes and captions are varied, None to take them as they are.
     Raises MeshGPTError (bad_setting) if learned codes are to be varied, which would need their tokenizer at every step.
     """
@@ -259,6 +260,7 @@ def collate(
 ) -> Batch:
     meshes, given, captions = [], np.zeros(len(indices), np.int64), []
     properties = np.full((len(indices), NUMBERS), np.nan, np.float32)
+    are_completed = rng.random() < given_share  # all or none, so that their lengths stay alike
     for row, index in enumerate(indices):
         place = data.faces(index)
         faces, grid = data.codes[place], data.grid[place]
@@ -268,10 +270,9 @@ def collate(
             faces = grid = vary_mesh(grid, said, bool(data.oriented[index]), augmentation, rng)
             caption = vary_caption(caption, grid, float(data.metres[index]), augmentation.words, rng)
         properties[row] = some_of(Properties.of(grid), rng)
-        if rng.random() < given_share:
+        if are_completed:
             kept = part(grid, rng)
-            faces = np.concatenate([faces[kept], faces[~kept]])
-            given[row] = kept.sum()
+            faces, given[row] = np.concatenate([faces[kept], faces]), kept.sum()
         meshes.append(faces)
         captions.append(caption)
     codes = np.full((len(meshes), max(map(len, meshes)), data.codes.shape[1]), PADDING, np.int64)
@@ -367,6 +368,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="the folder to write")
     parser.add_argument("--per-family", type=int, default=3000, help="meshes of each procedural family (default 3000)")
+    parser.add_argument("--families", nargs="+", default=list(FAMILIES), choices=FAMILIES, metavar="NAME", help="which (default: all)")
     parser.add_argument("--validation", action="store_true", help="use the seeds that training never sees")
     parser.add_argument("--held-out", action="store_true", help="draw from the parameters that training never sees")
     parser.add_argument("--max-faces", type=int, default=200, help="leave out larger meshes (default 200)")
@@ -375,7 +377,7 @@ def main() -> None:
     options = parser.parse_args()
     first = HELD_OUT_SEEDS if options.validation else 0
     seeds = range(first, first + options.per_family)
-    write_shards(options.out, build(list(FAMILIES), seeds, options.max_faces, options.processes, options.autoencoder, options.held_out))
+    write_shards(options.out, build(options.families, seeds, options.max_faces, options.processes, options.autoencoder, options.held_out))
     lengths = Rows(options.out).lengths
     print(f"{len(lengths)} meshes, {lengths.sum()} faces ({lengths.mean():.0f} a mesh, at most {lengths.max()}) in {options.out}")
 
