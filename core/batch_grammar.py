@@ -34,7 +34,7 @@ class BatchGrammar:
     ) -> None:
         self.absent, self.end = codebook_size, codebook_size + 1
         self.k, self.v = codes_per_vertex, vertices_per_face
-        column = torch.arange(codebook_size + 2, device=device)
+        self.all_columns = column = torch.arange(codebook_size + 2, device=device)
         self.codes, self.only_absent = column < self.absent, column == self.absent
         self.codes_or_absent = column <= self.absent
         self.first = self.codes.repeat(rows, 1)  # [r, c] what may begin a face
@@ -74,7 +74,6 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.base = codebook_size + 1
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
-        self.all_columns = torch.arange(codebook_size + 2, device=device)
         self.columns = column = self.all_columns[:codebook_size]
         self.digit = torch.arange(3, device=device)
         self.floor = torch.full((3, codebook_size + 2), ANYTHING, device=device)  # the lowest corner that can still come of a code

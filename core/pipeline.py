@@ -76,8 +76,8 @@ class Task:
         return len(self.prefix.mesh.faces) if self.prefix else 0
 
     def new(self, faces: list[list[int]]) -> list[list[int]]:
-        """Those of a sample's faces that are not given."""
-        return [face for face in faces if tuple(face) not in self.prefix.faces] if self.prefix else faces
+        """Those of a sample's faces that are not given, `limit` at most: more can come before the last one given has."""
+        return [face for face in faces if tuple(face) not in self.prefix.faces][: self.limit] if self.prefix else faces
 
 
 @dataclass
@@ -414,7 +414,7 @@ class MeshGPT:
 
     def build(self, task: Task, row: Row) -> Sample:
         """The mesh of a row that has come to its end, judged. A completed mesh may have as many open edges as it was given with."""
-        prefix, faces = task.prefix, task.new(row.faces)[: task.limit]
+        prefix, faces = task.prefix, task.new(row.faces)
         new = self.coordinates(faces, prefix)
         given = prefix.mesh.quads().face_coordinates() if prefix else new[:0]
         mesh = Mesh.from_face_coordinates(np.concatenate([given, new]))

@@ -311,8 +311,16 @@ def test_of_a_completion_so_many_new_faces_are_taken_back_and_those_given_betwee
 
 
 def test_a_completion_that_does_not_end_has_no_more_faces_than_asked_for(model: MeshGPT) -> None:
-    result = model.run(Request("a chair", Mesh(BOX.vertices, BOX.faces[3:]), max_faces=5, temperature=1.0), attempts=1)[0]
-    assert len(result.mesh.faces) <= 5
+    for seed in range(4):
+        shown: list[FloatArray] = []
+
+        def on_faces(variant: int, start: int, faces: FloatArray, shown: list[FloatArray] = shown) -> None:
+            shown[start:] = faces
+
+        request = Request("a chair", Mesh(BOX.vertices, BOX.faces[3:]), max_faces=5, temperature=1.0, seed=seed)
+        result = model.run(request, on_faces, attempts=1)[0]
+        assert len(result.mesh.faces) <= 5
+        np.testing.assert_array_equal(shown, result.mesh.quads().face_coordinates())
 
 
 def test_completing_streams_the_given_faces_first(model: MeshGPT) -> None:
