@@ -8,6 +8,7 @@ knows before it meets the text tower.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from core.checkpoint import bad_checkpoint
 
 FILE = "words.json"
 LIKELY = 2.0  # nats by which words must speak for a kind, more than for an average one
-CLEAR = 1.0  # nats by which two words each must speak for it, and all that say something on average
-AHEAD = 0.1  # nats by which they must speak for it more than for any other kind
-NAME = 6.0  # nats by which a name speaks for its kind
+SURE, SURE_OF_FEW = 0.25, 0.5  # how likely it must be among all kinds; and by FEW words, which may well name something else
+FEW = 2
+NAME = 5.0  # nats by which a name speaks for its kind
 LONGEST = 4  # words of a name
 
 WORD = re.compile(r"[a-z]+")
@@ -40,6 +41,7 @@ EMPTY = frozenset(
 BEHIND = frozenset(  # what is said of a thing, not what it is, begins with one of these
     WORD.findall("with without that which who whose where when what having has for to on in by at from around under across over into made")
 )
+MATERIALS = frozenset(("brick", "glass", "stone"))  # things too, but not where another word follows: what that is made of
 ENDINGS = (
     ("ies", "y"),
     ("ves", "f"),
@@ -107,7 +109,7 @@ class Vocabulary:
         if self.knows(words, len(head)):
             return None
         found = self.name_in(head)
-        kind = self.likeliest(words, head, found and self.names[found[2]])
+        kind = self.likeliest(words, found and self.names[found[2]])
         if kind is None:
             return None
         if found is None or self.names[found[2]] != kind:
@@ -121,7 +123,7 @@ class Vocabulary:
     def knows(self, words: Sequence[str], head: int) -> bool:
         """Whether the first `head` words name something that the model has seen. A longer name may reach beyond them."""
         longer = {name for first, _, name in spans(words) if first < head and " " in name}
-        single = {singular(word) for word in words[:head]}
+        single = {singular(word) for place, word in enumerate(words[:head], 1) if word not in MATERIALS or place == head}
         return bool(self.known & (longer | single) or self.nouns & single)
 
     def name_in(self, head: Sequence[str]) -> tuple[int, int, str] | None:
@@ -129,24 +131,19 @@ class Vocabulary:
         found = [span for span in spans(head) if span[2] in self.names and head[span[1] : span[1] + 1] in ([], ["of"])]
         return max(found, key=lambda span: span[1] - span[0], default=None)
 
-    def likeliest(self, words: Sequence[str], head: Sequence[str], named: int | None) -> int | None:
-        """The number of the kind that the words speak for most; None if that is not enough, or if what the prompt is about speaks against
-        it. named: the kind that a name among them stands for.
+    def likeliest(self, words: Sequence[str], named: int | None) -> int | None:
+        """The number of the kind that the words speak for most; None if that is not enough. named: the kind that a name among them stands
+        for.
         """
-        nats, votes = [0.0] * len(self.kinds), [0] * len(self.kinds)
-        said = {stem_of(word) for word in words if word not in EMPTY}
-        for stem in said:
-            for kind, tenths in self.speaks(stem):
-                nats[kind] += tenths / 10
-                votes[kind] += tenths >= CLEAR * 10
+        nats = [0.0] * len(self.kinds)
+        said = {stem_of(word) for word in words if word not in EMPTY and len(word) > 1}
+        for kind, tenths in (pair for stem in said for pair in self.speaks(stem)):
+            nats[kind] += tenths / 10
         if named is not None:
             nats[named] += NAME
-        best, *others = sorted(range(len(nats)), key=lambda kind: -nats[kind])[:2]
-        if nats[best] < max([LIKELY, *[nats[other] + AHEAD for other in others]]):
-            return None
-        about = {stem_of(word) for word in head if word not in EMPTY} - self.general
-        fits = votes[best] > 1 and any(best == kind for stem in about for kind, _ in self.speaks(stem)) if about else True
-        return best if best == named or (fits and nats[best] >= CLEAR * len(said)) else None
+        best = max(range(len(nats)), key=lambda kind: nats[kind])
+        share = 1 / sum(math.exp(other - nats[best]) for other in nats)
+        return best if nats[best] >= LIKELY and share >= (SURE if len(said) > FEW else SURE_OF_FEW) else None
 
     def speaks(self, stem: str) -> Iterator[tuple[int, int]]:
         """The kinds that a stem speaks for, and by how many tenths of a nat."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -15,17 +16,23 @@ from training.procedural import FAMILIES, generate
 
 DEFAULT = Path(__file__).parents[2] / "models" / "default"
 ENTRIES = {
-    "known": {"dog": ["dog", "pet dog"], "potted plant": ["potted plant", "plant in a pot"], "clock": ["clock"]},
+    "known": {
+        "dog": ["dog", "pet dog"],
+        "potted plant": ["potted plant", "plant in a pot"],
+        "clock": ["clock"],
+        "bell": ["bell"],
+        "drum": ["drum"],
+        "rock": ["rock", "stone"],
+    },
     "general": ["animal", "plant", "device"],
     "names": {"dog": "canine,basset hound", "clock": "timepiece,hourglass"},
     "words": {
-        "bark": [0, 30, 1, 4],
+        "bark": [0, 40, 1, 4],
         "guard": [0, 12],
-        "hush": [0, 5],
-        "noisi": [0, 11, 2, 11],
-        "stem": [1, 30],
-        "tick": [2, 30],
-        "timepiec": [2, 30],
+        "loud": [0, 30, 1, 30, 2, 30, 3, 30, 4, 30],
+        "ring": [2, 30, 3, 30, 4, 28],
+        "stem": [1, 40],
+        "tick": [2, 40],
     },
 }
 NOUNS = ["dog", "plant", "clock", "dragon"]
@@ -63,24 +70,25 @@ def test_words_for_a_kind_are_read_as_that_kind(small: Vocabulary) -> None:
     assert small.reading("what is ticking there") == "a clock"
 
 
-def test_words_that_say_too_little_or_speak_for_two_kinds_are_not_read(small: Vocabulary) -> None:
+def test_words_that_say_too_little_are_not_read(small: Vocabulary) -> None:
     assert small.reading("an animal that guards") is None
-    assert small.reading("a device that barks and ticks") is None
-    assert small.reading("something noisy, noisy") is None
+    assert small.reading("an animal that guards and barks") == "a dog"
 
 
-def test_one_word_does_not_speak_for_many_that_say_nothing(small: Vocabulary) -> None:
-    assert small.reading("an animal that barks very loud") == "a dog"
-    assert small.reading("an animal that barks very loud and runs after wooden sticks") is None
+def test_few_words_must_be_surer_than_many(small: Vocabulary) -> None:
+    assert small.reading("a ringing object") is None
+    assert small.reading("a ringing object for the wrist") == "a clock"
 
 
-def test_a_faint_word_beside_a_clear_one_is_not_enough(small: Vocabulary) -> None:
-    assert small.reading("a guarded bark") == "a dog"
-    assert small.reading("a hushed bark") is None
+def test_words_for_many_kinds_are_not_read(small: Vocabulary) -> None:
+    assert small.reading("something loud, very loud") is None
+    assert small.reading("an object that is very loud indeed, always") is None
+    assert small.reading("an object that is loud and ticks") == "a clock"
 
 
-def test_what_the_prompt_is_about_must_fit(small: Vocabulary) -> None:
-    assert small.reading("a piano that barks and guards") is None
+def test_a_material_is_no_name_of_what_is_made_of_it(small: Vocabulary) -> None:
+    assert small.reading("a grey stone") is None
+    assert small.reading("a stone hourglass") == "a stone clock"
 
 
 def test_what_names_something_known_is_not_touched(small: Vocabulary) -> None:
@@ -162,3 +170,13 @@ def test_what_the_default_model_cannot_make_is_not_read_as_something_else(defaul
 def test_no_procedural_caption_is_touched(default: Vocabulary, family: str) -> None:
     captions = {caption for seed in range(30) for caption in generate(family, seed).captions}
     assert [caption for caption in sorted(captions) if default.reading(caption)] == []
+
+
+def test_most_phrases_in_other_words_are_read_as_the_kind_that_they_mean(default: Vocabulary) -> None:
+    phrases = json.loads((Path(__file__).parent / "phrases.json").read_text())
+    readings = [(kind, default.reading(phrase)) for kind, of_kind in phrases.items() for phrase in of_kind]
+    read = [(kind, reading) for kind, reading in readings if reading]
+    right = [kind for kind, reading in read if re.search(rf"\b({kind}|{plural(kind)})\b", reading)]
+    assert len(readings) == 512
+    assert len(read) > 0.5 * len(readings)  # the others name something known
+    assert len(right) > 0.8 * len(read)

@@ -6,13 +6,15 @@ import gzip
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core import vocabulary
 from core.errors import MeshGPTError
 from core.vocabulary import Vocabulary
 from training.data import dictionary
-from training.data.dictionary import WordNet, main, make_dictionary, meanings_of, read_gcide, together
+from training.data.dictionary import main, make_dictionary, meanings_of
+from training.data.lexicon import WordNet, read_gcide, read_vectors, together
 
 LICENCE = "  1 This software and database is being provided to you\n"
 # offset, lexicographers' file, names, the offset of what it is a kind of, explanation
@@ -84,12 +86,20 @@ def gcide(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """Of words that keep company with dogs, with clocks and with neither."""
+    path = tmp_path / "vectors.txt"
+    path.write_text("the 0.1 0.1 1\ndog 1 0.1 0\nclock 0.1 1 0\npuppy 1 0.2 0\nalarm 0.2 1 0\nsoup 0 0.1 1\n1st 1 0 0\n")
+    return path
+
+
 @pytest.fixture(autouse=True)
 def _every_word_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dictionary, "OFTEN", 1)
     monkeypatch.setattr(dictionary, "LEAST", 0.05)  # two kinds are never far from their mean
+    monkeypatch.setattr(dictionary, "CLEAR", 0.05)
     monkeypatch.setattr(vocabulary, "LIKELY", 0.5)
-    monkeypatch.setattr(vocabulary, "CLEAR", 0.3)
 
 
 def test_the_database_is_read_as_it_is_written(folder: Path) -> None:
@@ -109,12 +119,12 @@ def test_a_kind_is_the_first_thing_of_that_name(folder: Path) -> None:
 
 
 def test_names_are_those_below_and_directly_above_without_latin_ones_and_those_that_are_known(folder: Path) -> None:
-    names = make_dictionary(WordNet.read(folder), ["clock", "dog"], ["clock", "dog", "hourglass"])["names"]
+    names = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], ["clock", "dog", "hourglass"])["names"]
     assert names == {"clock": "timepiece", "dog": "basset,canine"}
 
 
 def test_words_speak_for_what_they_explain_and_for_what_explains_them(folder: Path) -> None:
-    words = make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]
+    words = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
     clock, dog = 0, 1
     assert {word: words[word][0] for word in ("hour", "sand", "bark", "yard", "hurt")} == {
         "hour": clock,
@@ -140,23 +150,46 @@ def test_an_entry_goes_with_the_meaning_that_is_explained_like_it(folder: Path, 
     net = together(WordNet.read(folder), read_gcide(gcide))
     assert net.meanings["n=0"].links == [("=", "n00000004")]
     assert net.meanings["n=1"].links == []
-    words = make_dictionary(net, ["clock", "dog"], [])["words"]
+    words = make_dictionary(net, {}, ["clock", "dog"], [])["words"]
     assert (words["hunt"][0], words["strap"][0]) == (1, 1)
 
 
 def test_words_of_captions_speak_for_their_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "tail" not in make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]
+    assert "tail" not in make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
     monkeypatch.setattr(dictionary, "OFTEN", 0)
-    assert make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["words"]["tail"][0] == 1
+    assert make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]["tail"][0] == 1
 
 
 def test_what_the_kinds_are_kinds_of_says_too_little_alone(folder: Path) -> None:
-    general = make_dictionary(WordNet.read(folder), ["clock", "dog"], [])["general"]
+    general = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["general"]
     assert {"entiti", "canin", "timepiec"} <= set(general)
     assert "dog" not in general
 
 
-def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path, gcide: Path) -> None:
+def test_a_vector_is_that_of_a_stem_and_longer_the_rarer_its_word_is(vectors: Path) -> None:
+    found = read_vectors(vectors)
+    assert list(found) == ["dog", "clock", "puppi", "alarm", "soup"]
+    lengths = [float(np.linalg.norm(vector)) for vector in found.values()]
+    assert lengths[4] > lengths[0]
+
+
+def test_words_speak_for_the_kind_with_which_they_keep_company(folder: Path, vectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionary, "AGREE", 50.0)  # so few words are all too common to say much
+    words = make_dictionary(WordNet.read(folder), read_vectors(vectors), ["clock", "dog"], [])["words"]
+    assert (words["puppi"][0], words["alarm"][0]) == (1, 0)
+    assert "puppi" not in make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
+
+
+@pytest.mark.parametrize("content", ["", "dog 1 2\nclock 1\n", "dog one\n"])
+def test_a_file_that_holds_no_vectors_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "vectors.txt").write_text(content)
+    with pytest.raises(MeshGPTError, match="cannot be read as word vectors"):
+        read_vectors(tmp_path / "vectors.txt")
+    with pytest.raises(MeshGPTError, match="cannot be read as word vectors"):
+        read_vectors(tmp_path / "missing.txt")
+
+
+def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path, gcide: Path, vectors: Path) -> None:
     model = folder / "model"
     model.mkdir()
     kinds = ["clock", "dog"]
@@ -164,7 +197,7 @@ def test_the_file_is_the_same_every_time_and_is_read_by_the_model(folder: Path, 
     (model / "config.json").write_text(json.dumps(facts))
     contents = []
     for _ in range(2):
-        main(["--wordnet", str(folder), "--gcide", str(gcide), "--model", str(model)])
+        main(["--wordnet", str(folder), "--gcide", str(gcide), "--vectors", str(vectors), "--model", str(model)])
         contents.append((model / "words.json").read_bytes())
     assert contents[0] == contents[1]
     found = Vocabulary.load(model, kinds)

@@ -1,35 +1,42 @@
 """Make the dictionary that goes with a checkpoint: what else its kinds of things may be called, and which words speak for them.
 
-    python -m training.data.dictionary --wordnet /usr/share/wordnet --gcide /usr/share/dictd/gcide.dict.dz --model models/default
+    python -m training.data.dictionary --wordnet /usr/share/wordnet --gcide /usr/share/dictd/gcide.dict.dz \\
+        --vectors glove.6B.100d.txt --model models/default
 
 It is worked out of WordNet 3.0 (Debian: wordnet-base), of GCIDE, which is Webster's dictionary of 1913 with additions (Debian: dict-gcide),
-and of what procedural captions say. All meanings and the words they are named and explained by are one network. A walk through it that
-keeps setting out anew from one kind comes to a word the more often, the more the word has to do with that kind: by its own explanation, by
-that of things like it, by those of other words ("bark", "the sound made by a dog"), or over several of these. What makes such a walk come
-to a word more often than those from an average kind is by how much the word speaks for the kind.
+of what procedural captions say, and of the word vectors of GloVe (any file of theirs with a word a line).
+
+All meanings and the words they are named and explained by are one network. A walk through it that keeps setting out anew from one kind
+comes to a word the more often, the more the word has to do with that kind: by its own explanation, by that of things like it, by those of
+other words ("bark", "the sound made by a dog"), or over several of these. How much more often such a walk comes to a word than those from
+an average kind is by how much the word speaks for the kind. To this is added what its vector says, as learned from the names and
+explanations of the kinds: words that keep the same company in texts have vectors alike.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import filterfalse
+from itertools import filterfalse, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array, diags_array
+from torch import Tensor
 
 from core.checkpoint import read_config
 from core.errors import MeshGPTError
+from core.mesh import FloatArray
 from core.vocabulary import EMPTY, FILE, LONGEST, as_name, stem_of, stems
+from training.data.lexicon import WordNet, read_gcide, read_vectors, together
 from training.domain import SEEDS
 from training.procedural import FAMILIES, generate
 
@@ -38,11 +45,6 @@ SOURCE = (
     "and of GCIDE 0.48, the Collaborative International Dictionary of English, GNU General Public License, version 2 or later, "
     "the licence is in LICENSES/GPL-3.0-or-later.txt."
 )
-PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-SHORT = {"n": "n", "v": "v", "a": "a", "adj": "a", "adv": "r"}  # what GCIDE writes for them
-ARTICLE = re.compile(r"\n(?=\S.*\\)")  # begins like this: Sofa \So"fa\, n.
-PIECE = re.compile(r"\n\s*\n|\n(?=\s+(?:\d+\.|\([a-z]\)) )")  # a paragraph, or what is numbered in it
-NOT_EXPLAINED = re.compile(r" {9}|\s*(?:Syn|Note|Usage):")  # quotations are indented
 THINGS = frozenset((3, 5, 6, 17, 18, 20))  # lexicographer files of what has a shape: tops, animal, artifact, object, person, plant
 SENSES = {  # where the first thing of that name is another one, or not all that is meant
     "barrel": ("barrel 2",),
@@ -73,127 +75,24 @@ OTHERS = frozenset((7, 9, 10, 11, 12, 22, 26, 28))  # attributes, thoughts, feel
 NAMING, ALIKE, RELATED = 2.0, 2.0, 0.5  # links of a meaning to its names, its like in GCIDE and others, beside those to words that explain
 SAID = 0.2  # links of a kind to the words of its captions
 LATIN = re.compile("[A-Z][a-z]+ [a-z]+( [a-z]+)?$")  # Passer domesticus
+DECAY = 1e-5  # of what is learned from word vectors
 ANEW, STEPS = 0.2, 12  # share of the walk that sets out anew at every step; steps
 SPREAD = 0.1  # of what is common to all kinds, added to what a walk finds, so that little is not taken for much
-LEAST, LEAST_OF_PLAIN, MOST_KINDS = 1.5, 0.4, 8  # nats, and kinds, that are kept of a word
-PLAIN = 100  # explanations in which a word that speaks for no kind is one of those that are said of everything
-OFTEN = 5  # explanations that a word stands in to be kept
+MOST_TEXTS, SOME_CAPTIONS = 600, 100  # names and explanations of a kind, and captions, from which it is learned what word vectors say
+FIRST = 6  # words of each that are read
+AGREE = 0.6  # how much word vectors count beside the walk
+LEAST, CLEAR, MOST_KINDS = 0.6, 1.5, 6  # nats for a kind that are kept of a word, nats that its clearest one has, and kinds
+PLAIN, SAYING = 100, 1.5  # a word in so many explanations that speaks for no kind by so many nats is one of those said of everything
+OFTEN, COMMONEST = 5, 25_000  # a word is kept that stands in so many explanations, or is one of so many commonest
 SHARE, SHARE_OF_PERSON = 0.3, 0.5  # of what a name may mean that must be of the kind; many a word is also one for somebody
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """A synset of WordNet. file: of its lexicographers. links: pairs of a symbol and a meaning's id."""
-
-    file: int
-    names: list[str]
-    links: list[tuple[str, str]]
-    explanation: str
-
-
-@dataclass(frozen=True)
-class WordNet:
-    """meanings: by id, a letter for the part of speech and the offset. senses: ids of what a name may mean,
-    commonest first."""
-
-    meanings: dict[str, Meaning]
-    senses: dict[tuple[str, str], list[str]]
-
-    @classmethod
-    def read(cls, folder: Path) -> WordNet:
-        """The database in a folder. Raises MeshGPTError (bad_data) if a file is missing."""
-        meanings, senses = {}, {}
-        for letter, part in PARTS.items():
-            for line in lines(folder / f"data.{part}"):
-                fields, _, explanation = line.partition(" | ")
-                of_id, *rest = fields.split()
-                meanings[letter + of_id] = meaning(rest, explanation.strip())
-            for line in lines(folder / f"index.{part}"):
-                name, _, count, *rest = line.split()
-                senses[letter, name] = [letter + of_id for of_id in rest[-int(count) :]]
-        return cls(meanings, senses)
-
-    def below(self, top: str) -> set[str]:
-        """The meaning and all that are kinds of it, but no persons and places of their own."""
-        found, open_ends = {top}, [top]
-        while open_ends:
-            kinds = {of_id for symbol, of_id in self.meanings[open_ends.pop()].links if symbol == "~"} - found
-            found |= kinds
-            open_ends += kinds
-        return found
-
-
-def lines(path: Path) -> Iterator[str]:
-    """What stands in a file of the database below its licence."""
-    if not path.is_file():
-        raise MeshGPTError(f"{path} is missing", hint="name the folder of WordNet 3.0 (Debian: wordnet-base)", code="bad_data")
-    return (line for line in path.read_text().splitlines() if not line.startswith("  "))
-
-
-def meaning(fields: Sequence[str], explanation: str) -> Meaning:
-    """fields: of a line of data.*, behind the offset."""
-    file, names = int(fields[0]), 3 + 2 * int(fields[2], 16)
-    links = fields[names + 1 : names + 1 + 4 * int(fields[names])]
-    pairs = zip(links[::4], links[1::4], links[2::4], strict=True)
-    return Meaning(
-        file,
-        [re.sub(r"\(.*", "", name).replace("_", " ") for name in fields[3:names:2]],
-        [(symbol, letter.replace("s", "a") + of_id) for symbol, of_id, letter in pairs],
-        explanation,
-    )
-
-
-# ---- the other dictionary
-
-
-def read_gcide(path: Path) -> dict[str, Meaning]:
-    """What GCIDE explains, without links, by an id that begins with the letter of the part of speech.
-
-    path: gcide.dict.dz, which gzip can read. Raises MeshGPTError (bad_data) if it is missing.
-    """
-    if not path.is_file():
-        raise MeshGPTError(f"{path} is missing", hint="name the file gcide.dict.dz (Debian: dict-gcide)", code="bad_data")
-    with gzip.open(path, "rt", encoding="latin-1") as file:
-        articles = ARTICLE.split(file.read())[1:]
-    entries = (entry for article in articles for entry in entries_of(article))
-    return {f"{part}={number}": one for number, (part, one) in enumerate(entries)}
-
-
-def entries_of(article: str) -> Iterator[tuple[str, Meaning]]:
-    """The meanings in an article, and those in it that have a name of their own ({Sofa bed}), each with its part of speech."""
-    for _ in range(3):  # origins and sources are in brackets, some within others
-        article = re.sub(r"\[[^\[\]]*\]", "", article)
-    head, _, body = article.partition("\n")
-    part = re.search(r"\b(n|v|a|adj|adv)\.", re.sub(r"\(.*?\)", "", head))
-    for piece in filterfalse(NOT_EXPLAINED.match, PIECE.split(body)):
-        name, text = re.findall(r"\s*(?:\{(.+?)\})?(.*)", piece, re.DOTALL)[0]
-        explanation = re.sub("--[A-Z].*", "", text, flags=re.DOTALL)  # --Shak.
-        if stems(explanation):
-            yield SHORT[part[1]] if part else "?", Meaning(0, [" ".join((name or head.split("\\")[0]).split())], [], explanation)
-
-
-def together(net: WordNet, entries: Mapping[str, Meaning]) -> WordNet:
-    """With the entries, each linked ("=") to that meaning of its name whose explanation shares most with its own."""
-    words = {of_id: set(stems(one.explanation)) for of_id, one in net.meanings.items()}
-    often = Counter(stem for found in words.values() for stem in found)
-    meanings = dict(net.meanings)
-    for of_id, one in entries.items():
-        said = set(stems(one.explanation)) - set(stems(one.names[0]))
-        shared = {
-            other: math.fsum(math.log(len(words) / often[stem]) for stem in said & words[other])  # in whatever order a set has
-            for other in net.senses.get((of_id[0], one.names[0].lower().replace(" ", "_")), [])
-        }
-        best = max(shared, key=lambda other: shared[other], default="")
-        meanings[of_id] = replace(one, links=[("=", best)] if shared.get(best) else [])
-    return WordNet(meanings, net.senses)
 
 
 # ---- the file
 
 
-def make_dictionary(net: WordNet, kinds: Sequence[str], nouns: Sequence[str]) -> dict[str, Any]:
-    """What stands in the file. kinds, nouns: `domain` and `nouns` of a checkpoint's config.json; kinds that WordNet lacks have no entry in
-    `names` and no words.
+def make_dictionary(net: WordNet, vectors: Mapping[str, FloatArray], kinds: Sequence[str], nouns: Sequence[str]) -> dict[str, Any]:
+    """What stands in the file. vectors: as read_vectors gives them. kinds, nouns: `domain` and `nouns` of a checkpoint's config.json; kinds
+    that WordNet lacks have no entry in `names` and no words.
     """
     drawn = {kind: [generate(kind, seed) for seed in SEEDS] if kind in FAMILIES else [] for kind in kinds}
     known = {kind: sorted({kind, *(name for one in objects for name in one.names)}) for kind, objects in drawn.items()}
@@ -202,8 +101,11 @@ def make_dictionary(net: WordNet, kinds: Sequence[str], nouns: Sequence[str]) ->
     often = Counter(stem for one in net.meanings.values() for stem in set(stems(one.explanation)))
     explained = explaining_words(net, tops, captions, often)
     said = {as_name(name) for names in known.values() for name in names} | set(map(as_name, nouns))
-    words = speaking_words(net, tops, kinds, explained, often)
-    plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < LEAST * 10}
+    nats = summed(walked(net, tops, explained), of_vectors(vectors, texts_of(net, tops, captions)))
+    kept = {stem for stem in nats if often[stem] >= OFTEN} | set(islice(vectors, COMMONEST))
+    numbers = [list(kinds).index(kind) for kind in tops]
+    words = {stem: found for stem in sorted(kept & nats.keys()) if (found := clearest(nats[stem], numbers))}
+    plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < SAYING * 10}
     return {
         "source": SOURCE,
         "known": known,
@@ -314,27 +216,28 @@ def explaining_words(
     return explained
 
 
-def speaking_words(
-    net: WordNet, tops: Mapping[str, list[str]], kinds: Sequence[str], explained: Explained, often: Mapping[str, int]
-) -> dict[str, list[int]]:
-    """Stems, each with the numbers of the kinds that it speaks for and by how many tenths of a nat, in turn."""
+def walked(net: WordNet, tops: Mapping[str, list[str]], explained: Explained) -> dict[str, FloatArray]:
+    """[kinds] by how many nats a walk comes to each stem more often from that kind than from an average one."""
     place = {of_id: number for number, of_id in enumerate(net.meanings)}
     network, words = build_network(net, place, explained)
     starts = np.zeros((network.shape[0], len(tops)), np.float32)
     for column, found in enumerate(tops.values()):
         starts[[place[of_id] for of_id in found], column] = 1 / len(found)
     reached = walk(network, starts)
-    numbers = [list(kinds).index(kind) for kind in tops]
-    kept = {}
-    for word in sorted(word for word in words if often[word] >= OFTEN):
-        found = reached[words[word]]
-        mean = max(float(found.mean()), 1e-12)
-        nats = np.log((found + SPREAD * mean) / ((1 + SPREAD) * mean))
-        least = LEAST_OF_PLAIN if often[word] >= PLAIN else LEAST
-        best = [column for column in np.argsort(-nats, kind="stable")[:MOST_KINDS].tolist() if nats[column] >= least]
-        if best:
-            kept[word] = [value for column in best for value in (numbers[column], round(float(nats[column]) * 10))]
-    return kept
+    means = np.maximum(reached.mean(1, keepdims=True), 1e-12)
+    nats = np.log((reached + SPREAD * means) / ((1 + SPREAD) * means))
+    return {word: nats[node] for word, node in words.items()}
+
+
+def clearest(nats: FloatArray, numbers: Sequence[int]) -> list[int]:
+    """The numbers of the kinds that a word speaks for most and by how many tenths of a nat, in turn; none if it is clear for none."""
+    best = [column for column in np.argsort(-nats, kind="stable")[:MOST_KINDS].tolist() if nats[column] >= LEAST]
+    clear = best and nats[best[0]] >= CLEAR
+    return [value for column in best for value in (numbers[column], round(float(nats[column]) * 10))] if clear else []
+
+
+def summed(one: Mapping[str, FloatArray], other: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    return {key: sum(found[key] for found in (one, other) if key in found) for key in one.keys() | other.keys()}
 
 
 def build_network(net: WordNet, place: Mapping[str, int], explained: Explained) -> tuple[csr_array, dict[str, int]]:
@@ -372,11 +275,58 @@ def walk(network: csr_array, starts: NDArray[np.float32]) -> NDArray[np.float32]
     return reached
 
 
-def write_dictionary(wordnet: Path, gcide: Path, model: Path) -> Path:
+# ---- word vectors
+
+
+def texts_of(net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str, Sequence[str]]) -> list[list[str]]:
+    """By kind, what names and explains it and all that is below it, MOST_TEXTS of them drawn by chance; with every tenth its own name, and
+    SOME_CAPTIONS.
+    """
+    whose, found = owners(net, tops), {kind: [] for kind in tops}
+    for of_id, one in net.meanings.items():
+        alike = [whose[other] for symbol, other in one.links if symbol == "=" and other in whose]
+        if of_id in whose:
+            found[whose[of_id]] += [*one.names, one.explanation]
+        elif alike:
+            found[alike[0]].append(one.explanation)
+    rng = np.random.default_rng(0)
+    drawn = {kind: [texts[i] for i in rng.permutation(len(texts))[:MOST_TEXTS]] for kind, texts in found.items()}
+    return [[*texts, *[kind] * (1 + len(texts) // 10), *captions[kind][:SOME_CAPTIONS]] for kind, texts in drawn.items()]
+
+
+def of_vectors(vectors: Mapping[str, FloatArray], texts: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
+    """[kinds] by how many nats the vector of each stem speaks for a kind more than for an average one.
+
+    It is a softmax regression from texts [kinds, of each] to their kinds: a text is the sum of its first words' vectors, so that
+    what it has learned of texts can be told word by word.
+    """
+    if not vectors:
+        return {}
+    none = np.zeros_like(next(iter(vectors.values())))
+    sums = [np.stack([sum((vectors.get(stem, none) for stem in stems(text)[:FIRST]), none) for text in found]) for found in texts]
+    x = torch.from_numpy(np.concatenate(sums))
+    kind = torch.cat([torch.full((len(found),), number) for number, found in enumerate(texts)])
+    weight = torch.cat([torch.full((len(found),), 1 / len(found) / len(texts)) for found in texts])
+    slopes, shifts = (torch.zeros(*size, len(texts), requires_grad=True) for size in ((len(none),), ()))
+    optimizer = torch.optim.LBFGS([slopes, shifts], max_iter=80, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        nats = (F.cross_entropy(x @ slopes + shifts, kind, reduction="none") * weight).sum() + DECAY * slopes.square().sum()
+        nats.backward()
+        return nats
+
+    optimizer.step(loss)
+    found = (slopes - slopes.mean(1, keepdim=True)).detach().numpy() * AGREE
+    return {stem: vector @ found for stem, vector in vectors.items()}
+
+
+def write_dictionary(wordnet: Path, gcide: Path, vectors: Path, model: Path) -> Path:
     """Make the file of a checkpoint and return its path. Raises MeshGPTError: bad_data or bad_checkpoint if one of them is not there."""
     facts = read_config(model, ("domain", "nouns"))
     path = model / FILE
-    entries = make_dictionary(together(WordNet.read(wordnet), read_gcide(gcide)), facts["domain"], facts["nouns"])
+    net = together(WordNet.read(wordnet), read_gcide(gcide))
+    entries = make_dictionary(net, read_vectors(vectors), facts["domain"], facts["nouns"])
     path.write_text(json.dumps(entries, separators=(",", ":"), ensure_ascii=False) + "\n")
     return path
 
@@ -385,10 +335,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of WordNet 3.0")
     parser.add_argument("--gcide", type=Path, default=Path("/usr/share/dictd/gcide.dict.dz"), help="file of GCIDE")
+    parser.add_argument("--vectors", type=Path, required=True, help="file of GloVe's word vectors")
     parser.add_argument("--model", type=Path, required=True, help="folder of the checkpoint")
     options = parser.parse_args(arguments)
     try:
-        path = write_dictionary(options.wordnet, options.gcide, options.model)
+        path = write_dictionary(options.wordnet, options.gcide, options.vectors, options.model)
         print(f"{path} ({path.stat().st_size / 1e3:.0f} KB)")
     except MeshGPTError as error:
         parser.exit(2, f"{error}\n")
