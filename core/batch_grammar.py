@@ -86,6 +86,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         # of faces given that are still to come: where they begin, two corners, and their symbols; how many have come
         self.ahead = torch.zeros(rows, faces + 1, 2 + vertices_per_face * 3, dtype=torch.long, device=device)
         self.copied = torch.zeros(rows, dtype=torch.long, device=device)
+        self.closing = torch.zeros(rows, dtype=torch.bool, device=device)  # whether what is open is closed before anything new is begun
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
         self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
@@ -119,6 +120,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         ahead = [[self.beginning_and_symbols(face) for face in grammar.ahead] for grammar in known]
         self.ahead.copy_(self.filled(ahead, [ANYTHING] * 2 + [NEVER] * self.v * 3, room + 1))
         self.copied.zero_()
+        self.closing.copy_(torch.tensor(padded([grammar.closing for grammar in known], len(self.closing))))
         self.count.fill_(most)
 
     def filled(self, items: list[list[list[int]]], filling: list[int], room: int) -> Tensor:
@@ -191,7 +193,9 @@ class BatchCoordinateGrammar(BatchGrammar):
             first, second = self.start.unbind(1)
             due_there = torch.where(due & (ends == first[:, None]), starts, self.anything).amin(1)
             self.copying = (first <= self.high) & (second <= due_there) & (first < ANYTHING)
+            closing = self.closing & (self.high < ANYTHING)
             self.high = torch.minimum(self.high, first)
+            self.low = torch.where(closing, self.high, self.low)
             return
         so_far = torch.stack(self.face, 1)
         first, before = so_far[:, :1], so_far[:, -1:]

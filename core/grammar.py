@@ -58,6 +58,9 @@ class CodeGrammar:
     def leave_open(self) -> None:
         """Between faces: what is open now need not be closed."""
 
+    def close_first(self) -> None:
+        """Between faces: from now on nothing new is begun before what is open has closed."""
+
     def push(self, code: int) -> None:
         """Take the next code, one that `allowed()` allows."""
         if code == self.end:
@@ -97,6 +100,7 @@ class CoordinateGrammar(CodeGrammar):
         for face in self.ahead:
             self.remember(corners(face))
         self.may_copy = False  # whether the face at hand may be the next one given
+        self.closing = False  # whether faces begin where an edge is missing, as long as one is
         self.begin_corner()
 
     def begin_corner(self) -> None:
@@ -111,6 +115,7 @@ class CoordinateGrammar(CodeGrammar):
             self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
             self.may_copy = bool(coming) and coming[0] <= self.high and coming[1] <= self.due(coming[0])
             self.high = min([self.high, *coming[:1]])
+            self.low = self.high if self.closing and self.missing else self.low
             return
         first = so_far[0]
         self.low, self.barred = self.next_to(first), {*so_far, *self.after[so_far[-1]]}
@@ -129,6 +134,10 @@ class CoordinateGrammar(CodeGrammar):
 
     def leave_open(self) -> None:
         self.missing.clear()
+        self.begin_corner()
+
+    def close_first(self) -> None:
+        self.closing = True
         self.begin_corner()
 
     def next_to(self, corner: Corner) -> Corner:

@@ -171,6 +171,20 @@ def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_f
 
 
 @settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.sampled_from([3, 4]))
+def test_what_is_open_can_be_closed_before_anything_new_is_begun(seed: int, levels: int, corners: int) -> None:
+    rng = np.random.default_rng(seed)
+    grammar = CoordinateGrammar(levels, None, corners)
+    drawn_faces(grammar, rng, 3)
+    grammar.close_first()
+    for _ in range(8):
+        lowest = min(grammar.missing, default=None)
+        faces = drawn_faces(grammar, rng, 1)
+        if lowest and faces:
+            assert tuple(faces[0][:3]) == lowest
+
+
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.integers(0, 3), st.sampled_from([3, 4]))
 def test_a_mesh_that_has_ended_is_closed_whatever_was_drawn(seed: int, levels: int, given_faces: int, corners: int) -> None:
     rng = np.random.default_rng(seed)
