@@ -6,6 +6,7 @@ more shortly.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,7 +29,7 @@ from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.notes import PROPERTIES, note_on_properties, note_on_text
-from core.placement import Prefix, placements
+from core.placement import STEPS, Placement, Prefix, coordinates_of, placements
 from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
@@ -231,10 +232,10 @@ class MeshGPT:
         """Make what is asked for: one result a variant, in order.
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
-        is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there (every other time so
-        that what is open closes before anything new is begun), further back each time that this gets it no further, until it is drawn anew
-        from the start, up to `attempts` times in all. A mesh to complete may keep open edges from half of these times on. If nothing helps,
-        the sample with the fewest flaws is the result.
+        is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
+        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and at last
+        always, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on. If
+        nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -313,7 +314,7 @@ class MeshGPT:
         draft.rows = [row] = [self.row(task, draft.variant, draft.drawn, kept)]
         if leave_open:
             row.grammar.leave_open()
-        if kept and draft.drawn % 2:
+        if kept and (draft.drawn % 3 == 2 or draft.drawn > ATTEMPTS // 2):
             row.grammar.close_first()
         self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
         self.judge(task, draft)
@@ -487,16 +488,31 @@ class MeshGPT:
         Without bounds it is not known how large the whole is and where in it the part belongs; a part may reach the box's side or leave
         room on any side.
         """
-        assert request.mesh is not None
+        mesh = request.mesh
+        assert mesh is not None
         if request.bounds is not None:
-            return Prefix(self.tokenizer, request.mesh, Frame.around(*np.array(request.bounds, float)))
-        prefixes = [Prefix(self.tokenizer, request.mesh, frame) for frame in placements(request.mesh.frame())]
-        largest = max(len(prefix.codes) for prefix in prefixes)
-        if largest >= self.stepper.max_faces:
-            self.room(request, prefixes[0])
-        text, together = self.read(wanted), max(1, FACES_AT_ONCE // largest)
-        costs = [cost for i in range(0, len(prefixes), together) for cost in self.costs(prefixes[i : i + together], text)]
-        return prefixes[int(np.argmin(costs))]
+            return Prefix(self.tokenizer, mesh, Frame.around(*np.array(request.bounds, float)))
+        text, seen = self.read(wanted), placements()
+        best = self.likeliest(mesh, seen, text)
+        if len(best[1].codes) >= self.stepper.max_faces:
+            self.room(request, best[1])
+        for step in STEPS:
+            best = self.likeliest(mesh, list(best[0].nearby(step)), text)
+        return best[1]
+
+    def likeliest(self, mesh: Mesh, candidates: list[Placement], text: Text | None) -> tuple[Placement, Prefix]:
+        """Of some placements that where the faces are likeliest. text: one row.
+
+        A likelihood on the grid is that of coordinates as fine as its cells. A part that is a smaller share of the whole stands on fewer
+        cells and is likelier for that alone, so every coordinate it has counts by how large the cells are.
+        """
+        prefixes = [Prefix(self.tokenizer, mesh, placement.frame(mesh)) for placement in candidates]
+        together = max(1, FACES_AT_ONCE // max(len(prefix.codes) for prefix in prefixes))
+        nats = [cost for i in range(0, len(prefixes), together) for cost in self.costs(prefixes[i : i + together], text)]
+        numbers = coordinates_of(mesh, self.tokenizer.levels) / len(mesh.faces)
+        costs = [cost - numbers * math.log(placement.share) for cost, placement in zip(nats, candidates, strict=True)]
+        best = int(np.argmin(costs))
+        return candidates[best], prefixes[best]
 
     @torch.inference_mode()
     def costs(self, prefixes: list[Prefix], text: Text | None) -> list[float]:

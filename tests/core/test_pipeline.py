@@ -19,7 +19,7 @@ from core.errors import MeshGPTError
 from core.grammar import ABSENT, CodeGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import ATTEMPTS, BACK, NOTHING, Cancelled, Draft, Request, Sample, Task, ignore
-from core.placement import Prefix, placements
+from core.placement import Placement, Prefix, placements
 from core.properties import Properties
 from core.request import ShouldStop
 from core.transformer import MeshTransformer
@@ -345,15 +345,35 @@ def test_the_place_of_a_part_does_not_depend_on_how_many_places_are_compared_at_
     at_once = model.place(request, NOTHING)
     monkeypatch.setattr("core.pipeline.FACES_AT_ONCE", 1)
     assert model.place(request, NOTHING).frame == at_once.frame
-    costs = [model.costs([Prefix(model.tokenizer, request.mesh, frame)], model.read(NOTHING))[0] for frame in placements(BOX.frame())]
-    assert at_once.frame == placements(BOX.frame())[int(np.argmin(costs))]
+
+
+def test_a_part_stands_where_its_faces_are_likeliest(model: MeshGPT) -> None:
+    part = Mesh(BOX.vertices, BOX.faces[:4])
+
+    def cost(placement: Placement) -> float:
+        prefix = Prefix(model.tokenizer, part, placement.frame(part))
+        numbers = sum(len(np.unique(axis)) for axis in on_grid(part.frame().to_unit(part.vertices)).T)
+        return model.costs([prefix], model.read(NOTHING))[0] - numbers * np.log(placement.share) / 4
+
+    first = min(placements(), key=cost)
+    second = min(first.nearby(0.25), key=cost)
+    third = min(second.nearby(0.125), key=cost)
+    assert model.place(Request(mesh=part), NOTHING).frame == third.frame(part)
+    assert cost(third) <= cost(second) <= cost(first)
 
 
 def test_every_placement_holds_the_part_inside_the_unit_box() -> None:
-    for frame in placements(BOX.frame()):
-        unit = frame.to_unit(BOX.vertices)
+    flat = Mesh(BOX.vertices * [1, 1, 0.1], BOX.faces)
+    corners = [Placement(0.5, x, y, z) for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (0.0, 1.0)]
+    for placement in [*placements(), *(near for corner in corners for near in corner.nearby(0.25))]:
+        unit = placement.frame(flat).to_unit(flat.vertices)
         assert (unit >= np.array([-0.5, -0.5, 0]) - 1e-5).all()
         assert (unit <= np.array([0.5, 0.5, 1]) + 1e-5).all()
+
+
+def test_a_flat_part_reaches_the_top_of_the_box() -> None:
+    flat = Mesh(BOX.vertices * [1, 1, 0.1], BOX.faces)
+    assert Placement(1.0, 0.0, 0.0, 1.0).frame(flat).to_unit(flat.vertices)[:, 2].max() == pytest.approx(1, abs=1e-5)
 
 
 def test_a_text_outside_the_domain_gives_a_mesh_and_a_note(model: MeshGPT) -> None:

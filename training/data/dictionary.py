@@ -104,7 +104,7 @@ def make_dictionary(net: WordNet, vectors: Mapping[str, FloatArray], kinds: Sequ
     nats = summed(walked(net, tops, explained), of_vectors(vectors, texts_of(net, tops, captions)))
     kept = {stem for stem in nats if often[stem] >= OFTEN} | set(islice(vectors, COMMONEST))
     numbers = [list(kinds).index(kind) for kind in tops]
-    words = {stem: found for stem in sorted(kept & nats.keys()) if (found := clearest(nats[stem], numbers))}
+    words = {stem: told for stem in sorted(kept & nats.keys()) if (told := clearest(nats[stem], numbers))}
     plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < SAYING * 10}
     return {
         "source": SOURCE,
@@ -237,7 +237,7 @@ def clearest(nats: FloatArray, numbers: Sequence[int]) -> list[int]:
 
 
 def summed(one: Mapping[str, FloatArray], other: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
-    return {key: sum(found[key] for found in (one, other) if key in found) for key in one.keys() | other.keys()}
+    return {**one, **other} | {key: one[key] + other[key] for key in one.keys() & other.keys()}
 
 
 def build_network(net: WordNet, place: Mapping[str, int], explained: Explained) -> tuple[csr_array, dict[str, int]]:
@@ -282,7 +282,8 @@ def texts_of(net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str,
     """By kind, what names and explains it and all that is below it, MOST_TEXTS of them drawn by chance; with every tenth its own name, and
     SOME_CAPTIONS.
     """
-    whose, found = owners(net, tops), {kind: [] for kind in tops}
+    whose = owners(net, tops)
+    found: dict[str, list[str]] = {kind: [] for kind in tops}
     for of_id, one in net.meanings.items():
         alike = [whose[other] for symbol, other in one.links if symbol == "=" and other in whose]
         if of_id in whose:
