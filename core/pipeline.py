@@ -492,10 +492,10 @@ class MeshGPT:
         assert mesh is not None
         if request.bounds is not None:
             return Prefix(self.tokenizer, mesh, Frame.around(*np.array(request.bounds, float)))
-        text, seen = self.read(wanted), placements()
-        best = self.likeliest(mesh, seen, text)
-        if len(best[1].codes) >= self.stepper.max_faces:
-            self.room(request, best[1])
+        if len((largest := Prefix(self.tokenizer, mesh, mesh.frame())).codes) >= self.stepper.max_faces:
+            self.room(request, largest)
+        text = self.read(wanted)
+        best = self.likeliest(mesh, placements(), text)
         for step in STEPS:
             best = self.likeliest(mesh, list(best[0].nearby(step)), text)
         return best[1]
