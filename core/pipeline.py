@@ -6,7 +6,6 @@ more shortly.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -29,7 +28,7 @@ from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.notes import PROPERTIES, note_on_properties, note_on_text
-from core.placement import STEPS, Placement, Prefix, coordinates_of, placements
+from core.placement import Prefix, likeliest
 from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
@@ -494,29 +493,16 @@ class MeshGPT:
             return Prefix(self.tokenizer, mesh, Frame.around(*np.array(request.bounds, float)))
         if len((largest := Prefix(self.tokenizer, mesh, mesh.frame())).codes) >= self.stepper.max_faces:
             self.room(request, largest)
-        text = self.read(wanted)
-        best = self.likeliest(mesh, placements(), text)
-        for step in STEPS:
-            best = self.likeliest(mesh, list(best[0].nearby(step)), text)
-        return best[1]
+        return likeliest(self.tokenizer, mesh, partial(self.costs, text=self.read(wanted)))
 
-    def likeliest(self, mesh: Mesh, candidates: list[Placement], text: Text | None) -> tuple[Placement, Prefix]:
-        """Of some placements that where the faces are likeliest. text: one row.
-
-        A likelihood on the grid is that of coordinates as fine as its cells. A part that is a smaller share of the whole stands on fewer
-        cells and is likelier for that alone, so every coordinate it has counts by how large the cells are.
-        """
-        prefixes = [Prefix(self.tokenizer, mesh, placement.frame(mesh)) for placement in candidates]
+    def costs(self, prefixes: list[Prefix], text: Text | None) -> list[float]:
+        """Nats a face of some placements. text: one row, for all of them."""
         together = max(1, FACES_AT_ONCE // max(len(prefix.codes) for prefix in prefixes))
-        nats = [cost for i in range(0, len(prefixes), together) for cost in self.costs(prefixes[i : i + together], text)]
-        numbers = coordinates_of(mesh, self.tokenizer.levels) / len(mesh.faces)
-        costs = [cost - numbers * math.log(placement.share) for cost, placement in zip(nats, candidates, strict=True)]
-        best = int(np.argmin(costs))
-        return candidates[best], prefixes[best]
+        return [cost for i in range(0, len(prefixes), together) for cost in self.costs_at_once(prefixes[i : i + together], text)]
 
     @torch.inference_mode()
-    def costs(self, prefixes: list[Prefix], text: Text | None) -> list[float]:
-        """Nats a face of some placements, in one pass. text: one row, for all of them."""
+    def costs_at_once(self, prefixes: list[Prefix], text: Text | None) -> list[float]:
+        """The same, in one pass."""
         counts = torch.tensor([len(prefix.codes) for prefix in prefixes], device=self.device)
         codes = pad_sequence([torch.from_numpy(prefix.codes) for prefix in prefixes], batch_first=True, padding_value=-1)
         text = text and text.select(torch.zeros(len(prefixes), dtype=torch.long, device=self.device))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -26,6 +28,9 @@ class Prefix:
         self.faces = set(map(tuple, self.codes.tolist()))
         grid = quantise(frame.to_unit(mesh.vertices), tokenizer.levels)
         self.vertices = dict(zip(map(tuple, grid.tolist()), mesh.vertices, strict=True))
+
+
+Costs = Callable[[list[Prefix]], Sequence[float]]  # nats a face of each
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,24 @@ def placements() -> list[Placement]:
     return [Placement(share, 0.0, 0.0, z) for share, z in product(SHARES, HEIGHTS)]
 
 
-def coordinates_of(mesh: Mesh, levels: int) -> int:
-    """How many different coordinates a mesh has on a grid over it, of its three axes together."""
-    grid = quantise(mesh.frame().to_unit(mesh.vertices), levels)
-    return sum(len(np.unique(axis)) for axis in grid.T)
+def likeliest(tokenizer: Tokenizer, mesh: Mesh, costs: Costs) -> Prefix:
+    """The part where its faces are likeliest: first of all `placements`, then of those near the best, then of those nearer to that."""
+    best, prefix = cheapest(tokenizer, mesh, placements(), costs)
+    for step in STEPS:
+        best, prefix = cheapest(tokenizer, mesh, best.nearby(step), costs)
+    return prefix
+
+
+def cheapest(tokenizer: Tokenizer, mesh: Mesh, candidates: list[Placement], costs: Costs) -> tuple[Placement, Prefix]:
+    """Of some placements, without those in which faces are too small for the grid, that where the part's faces are likeliest.
+
+    A likelihood on the grid is that of coordinates as fine as its cells. A part that is a smaller share of the whole stands on fewer
+    cells and is likelier for that alone, so every coordinate it has counts by how large the cells are.
+    """
+    pairs = [(placement, Prefix(tokenizer, mesh, placement.frame(mesh))) for placement in candidates]
+    most = max(len(prefix.codes) for _, prefix in pairs)
+    whole = [(placement, prefix) for placement, prefix in pairs if len(prefix.codes) == most]
+    grid = quantise(mesh.frame().to_unit(mesh.vertices), tokenizer.levels)
+    coordinates = sum(len(np.unique(axis)) for axis in grid.T) / len(mesh.faces)
+    nats = costs([prefix for _, prefix in whole])
+    return whole[int(np.argmin([cost - coordinates * math.log(placement.share) for cost, (placement, _) in zip(nats, whole, strict=True)]))]

@@ -25,7 +25,7 @@ from core.geometry import face_geometry
 from core.loss import SummedCrossEntropy, cross_entropies
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
-from core.symbols import IGNORE, to_symbols, to_targets
+from core.symbols import to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
@@ -169,7 +169,6 @@ class MeshTransformer(Pretrained, nn.Module):
         text_embeds: Tensor | None = None,
         properties: Tensor | None = None,
         given: Tensor | None = None,
-        wrong: Tensor | None = None,
         cond_drop_prob: float | None = None,
     ) -> Tensor:
         """The loss of a batch of meshes: nats a face, a scalar.
@@ -178,8 +177,7 @@ class MeshTransformer(Pretrained, nn.Module):
         -1; instead of them. texts, text_embeds: [b] prompts, or [b, t, width] what `embed_texts` gave for them, padded with zeros.
         properties: [b, 5] what else is known of each mesh, as Properties.numbers says it; NaN where open, None for all of them.
         given: [b] how many of the first faces are a given part of a mesh; behind them stands that mesh, whole and in canonical order.
-        wrong: [b, n, v k] which codes are not to be learned, only what follows them. cond_drop_prob: instead of
-        text_condition_cond_drop_prob; counts only in training mode.
+        cond_drop_prob: instead of text_condition_cond_drop_prob; counts only in training mode.
         Raises ValueError naming the argument for what does not fit: no mesh, other shapes, codes out of range, more faces than the context.
         """
         if codes is None:
@@ -187,15 +185,13 @@ class MeshTransformer(Pretrained, nn.Module):
                 raise ValueError("neither vertices and faces nor codes are given; give one of them")
             codes = self.tokenizer.tokenize(vertices=vertices, faces=faces, face_edges=face_edges)
         codes = self.checked(codes.to(self.device), given)
-        check_batch(codes, given, wrong)
+        check_batch(codes, given)
         text = self.read_text(texts, text_embeds, len(codes))
         drop = self.config.text_condition_cond_drop_prob if cond_drop_prob is None else cond_drop_prob
         if text is not None and self.training and drop > 0:
             text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
         text = self.with_properties(text, properties)
         x, targets = self.states(codes, text, given), self.targets(codes)
-        if wrong is not None:
-            targets = targets.masked_fill(F.pad(wrong.to(self.device), (0, 0, 0, 1)).view_as(targets), IGNORE)
         levels = range(self.codes_per_vertex)
         nats = [SummedCrossEntropy.apply(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
         return torch.stack(nats).sum() / (codes[..., 0] >= 0).sum()
@@ -494,10 +490,8 @@ class MeshTransformer(Pretrained, nn.Module):
         state.plan = self.plan(self.coarse(x, state.text, bias, state.coarse)[:, 0])
 
 
-def check_batch(codes: Tensor, given: Tensor | None, wrong: Tensor | None) -> None:
-    """Raises ValueError if a mesh of codes [b, n, v k] has no face, `given` [b] does not say how many of its faces are given, or `wrong` is
-    of another shape than the codes.
-    """
+def check_batch(codes: Tensor, given: Tensor | None) -> None:
+    """Raises ValueError if a mesh of codes [b, n, v k] has no face, or `given` [b] does not say how many of its faces are given."""
     counts = (codes[..., 0] >= 0).sum(1)
     if not len(codes):
         raise ValueError("codes holds no mesh; give at least one")
@@ -505,8 +499,6 @@ def check_batch(codes: Tensor, given: Tensor | None, wrong: Tensor | None) -> No
         raise ValueError(f"codes holds no face in mesh {empty[0]}; leave out empty meshes")
     if given is not None and (given.shape != counts.shape or given.min() < 0 or (given > counts).any()):
         raise ValueError(f"given is {given.tolist()} for meshes of {counts.tolist()} faces; give one number a mesh, no more than its faces")
-    if wrong is not None and wrong.shape != codes.shape:
-        raise ValueError(f"wrong has shape {list(wrong.shape)}; use that of the codes, {list(codes.shape)}")
 
 
 def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:

@@ -59,14 +59,13 @@ ENDINGS = (
 @dataclass(frozen=True)
 class Vocabulary:
     """kinds: what the model makes. known: names that captions have for them. nouns: single words for anything that it has seen.
-    general: stems of words for things of many kinds. names: further names, each with the number of its kind. words: stems, each with
-    the numbers of some kinds and by how many tenths of a nat it speaks for them, in turn. All names are without plurals.
+    names: further names, each with the number of its kind. words: stems, each with the numbers of some kinds and by how many tenths of a
+    nat it speaks for them, in turn. All names are without plurals.
     """
 
     kinds: Sequence[str]
     known: frozenset[str]
     nouns: frozenset[str]
-    general: frozenset[str]
     names: Mapping[str, int]
     words: Mapping[str, Sequence[int]]
 
@@ -92,7 +91,6 @@ class Vocabulary:
             kinds,
             frozenset(as_name(name) for names in entries["known"].values() for name in names),
             frozenset(singular(noun) for noun in nouns if stem_of(noun) not in general),
-            general,
             {name: number for number, kind in enumerate(kinds) for name in entries["names"].get(kind, "").split(",") if name},
             entries["words"],
         )

@@ -202,9 +202,8 @@ class Run:
         device = self.accelerator.device
         codes, given = torch.from_numpy(batch.codes).to(device), torch.from_numpy(batch.given).to(device)
         properties = torch.from_numpy(batch.properties) if self.model.config.condition_on_properties else None
-        known = {"codes": codes, "given": given, "wrong": torch.from_numpy(batch.wrong).to(device), **self.prompts(batch.captions)}
         with self.accelerator.autocast():
-            nats: Tensor = model(**known, properties=properties, cond_drop_prob=0.0)
+            nats: Tensor = model(codes=codes, **self.prompts(batch.captions), properties=properties, given=given, cond_drop_prob=0.0)
         return nats
 
     # ---- what is kept

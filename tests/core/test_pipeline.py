@@ -16,7 +16,7 @@ from core.conditioning import Text
 from core.decoding import OnFace, Row
 from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
-from core.grammar import ABSENT, CodeGrammar
+from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
 from core.mesh import FloatArray, IntArray
 from core.pipeline import ATTEMPTS, BACK, NOTHING, Cancelled, Draft, Request, Sample, Task, ignore
 from core.placement import Placement, Prefix, placements
@@ -107,8 +107,11 @@ def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_
     def on_faces(variant: int, start: int, faces: FloatArray) -> None:
         shown[start:] = faces
 
+    closing: list[int] = []
+    monkeypatch.setattr(CoordinateGrammar, "close_first", lambda _: closing.append(len(lengths)))
     result = model.run(Request("a chair"), on_faces, attempts=7)[0]
     assert lengths == [0, 9 - 2, 9 - 4, 9 - 8, 0, 9 - 2, 9 - 4]
+    assert closing == [2, 5]  # every third time, behind what was kept
     assert (len(result.mesh.faces), result.ended, result.rejected, result.drawn) == (9, False, 6, 7)
     np.testing.assert_array_equal(shown, result.mesh.quads().face_coordinates())
 
@@ -369,6 +372,12 @@ def test_every_placement_holds_the_part_inside_the_unit_box() -> None:
         unit = placement.frame(flat).to_unit(flat.vertices)
         assert (unit >= np.array([-0.5, -0.5, 0]) - 1e-5).all()
         assert (unit <= np.array([0.5, 0.5, 1]) + 1e-5).all()
+
+
+def test_a_part_is_placed_where_none_of_its_faces_is_lost(model: MeshGPT) -> None:
+    thin = Mesh(BOX.vertices * [0.3, 1, 1], BOX.faces)  # two steps of the grid wide, where it is as large as the whole
+    assert len(Prefix(model.tokenizer, thin, Placement(0.45, 0.0, 0.0, 0.0).frame(thin)).codes) < len(BOX.faces)
+    assert len(model.place(Request(mesh=thin), NOTHING).codes) == len(BOX.faces)
 
 
 def test_a_flat_part_reaches_the_top_of_the_box() -> None:

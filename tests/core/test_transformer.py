@@ -336,18 +336,6 @@ def test_targets_leave_out_padding_and_what_is_certain(transformer: MeshTransfor
     assert (targets[3] == IGNORE).all()
 
 
-def test_wrong_codes_are_not_learned_but_what_follows_them_is(transformer: MeshTransformer) -> None:
-    codes, text = some_codes(2, 4), conditions(transformer)
-    wrong = torch.zeros(codes.shape, dtype=torch.bool)
-    wrong[1, 2, 3:6] = True
-    logits = transformer.logits(codes, transformer.read_text(text.get("texts"), None, 2))
-    others = logits[1, 2].flatten(0, 1)[3:6]
-    said = torch.nn.functional.cross_entropy(others, codes[1, 2, 3:6], reduction="sum")
-    whole, without = (transformer(codes=codes, **text, wrong=mask, cond_drop_prob=0.0) for mask in (None, wrong))
-    faces = (codes[..., 0] >= 0).sum()
-    assert float(whole - without) == pytest.approx(float(said / faces), rel=1e-3)
-
-
 @pytest.mark.parametrize("name", OPTIONS)
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = make(name)

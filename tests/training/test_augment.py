@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.mesh import Mesh, quantise
-from training.data.augment import Augmentation, firsts, in_order, packed, proportion, size_phrase, vary_caption, vary_mesh, with_slips
+from training.data.augment import Augmentation, proportion, size_phrase, vary_caption, vary_mesh
 from training.data.parquet import grid_of, mesh_of
 from training.procedural import FAMILIES, generate
 
@@ -127,35 +127,6 @@ def test_a_thin_mesh_that_would_lose_corners_is_not_stretched() -> None:
     for made in varied(needles, Augmentation(stretch=0.4, turn=False, triangles=0), 40):
         assert len(made.faces) == 4
         assert not made.is_degenerate().any()
-
-
-@pytest.mark.parametrize("family", list(FAMILIES)[:12])
-def test_a_slip_moves_a_few_vertices_a_little_and_no_others(family: str) -> None:
-    grid = grid_of(generate(family, 3).mesh.canonical())
-    places = {tuple(corner) for corner in grid.reshape(-1, 3).tolist()}
-    slips = 0
-    for seed in range(8):
-        made, slipped = with_slips(grid, 0.1, np.random.default_rng(seed))
-        mesh, corners = mesh_of(made), {tuple(corner) for corner in made.reshape(-1, 3).tolist()}
-        np.testing.assert_array_equal(made, in_order(made.reshape(-1, 4, 3).astype(np.int64), mirrored=False).reshape(-1, 12))
-        assert mesh.report() == mesh_of(grid).report()
-        new = corners - places
-        assert {int(packed(np.array(corner))) for corner in new} <= set(slipped.tolist())
-        assert len(corners) == len(places)
-        for corner in new:
-            assert any(sum(a != b for a, b in zip(corner, old, strict=True)) == 1 for old in places - corners)
-        slips += len(new)
-    assert 0 < slips < 0.2 * 8 * len(places)
-
-
-def test_what_is_not_to_be_learned_are_the_first_coordinates_of_a_vertex() -> None:
-    grid = grid_of(WEDGE.canonical())
-    vertex = grid[0, 6:9].astype(np.int64)
-    mask = firsts(grid, packed(vertex[None]))
-    place = int(np.flatnonzero((grid.reshape(-1, 3) == vertex).all(1))[0])
-    assert mask.reshape(-1, 3)[place].all()
-    assert mask.sum() == 3
-    assert not firsts(grid, np.zeros(0, np.int64)).any()
 
 
 # ---- captions

@@ -234,20 +234,6 @@ def test_learned_codes_are_not_varied(data: CodeSet) -> None:
         next(batches(learned, faces=300, seed=0, augmentation=Augmentation()))
 
 
-def test_slips_are_marked_where_they_are_first_met_with_and_nowhere_else(data: CodeSet) -> None:
-    how, marked, meshes = Augmentation(stretch=0, jitter=0, turn=False, triangles=0, slips=0.1), 0, 0
-    for batch in itertools.islice(batches(data, faces=300, seed=0, given_share=0.5, augmentation=how), 10):
-        for faces, wrong in zip(batch.codes, batch.wrong, strict=True):
-            corners = [tuple(corner) for corner in faces.reshape(-1, 3).tolist()]
-            places = [place for place, mask in enumerate(wrong.reshape(-1, 3)) if mask.all()]
-            assert wrong.sum() == 3 * len(places)
-            assert all(corners.index(corners[place]) == place for place in places)
-            meshes += 1
-            marked += bool(places)
-    assert 0.3 < marked / meshes < 0.6
-    assert not next(batches(data, faces=300, seed=0)).wrong.any()
-
-
 # ---- given parts
 
 

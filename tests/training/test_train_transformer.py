@@ -155,12 +155,10 @@ def test_a_run_begins_with_the_settings_and_weights_of_another(settings: Path, t
 
 def joined(batches: list[Batch]) -> Batch:
     longest = max(batch.codes.shape[1] for batch in batches)
-    room = [((0, 0), (0, longest - batch.codes.shape[1]), (0, 0)) for batch in batches]
-    codes = [np.pad(batch.codes, width, constant_values=-1) for batch, width in zip(batches, room, strict=True)]
-    wrong = [np.pad(batch.wrong, width) for batch, width in zip(batches, room, strict=True)]
+    codes = [np.pad(batch.codes, ((0, 0), (0, longest - batch.codes.shape[1]), (0, 0)), constant_values=-1) for batch in batches]
     captions = [caption for batch in batches for caption in batch.captions]
     given, properties = (np.concatenate([getattr(batch, name) for batch in batches]) for name in ("given", "properties"))
-    return Batch(np.concatenate(codes), np.concatenate(wrong), captions, given, properties)
+    return Batch(np.concatenate(codes), captions, given, properties)
 
 
 def test_accumulated_batches_have_the_gradient_of_a_large_one(settings: Path, tmp_path: Path) -> None:

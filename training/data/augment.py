@@ -60,7 +60,6 @@ SYNONYMS = (
     ("three", "3"),
     ("two", "2"),
 )  # only words that stay true of the same shape
-SMALL = 0.5  # chance that a slip is of one step; that it is longer by another is the rest
 OTHERS = {word: [other for other in words if other != word] for words in SYNONYMS for word in words}
 
 
@@ -70,8 +69,7 @@ class Augmentation:
 
     stretch: each axis by 1 - stretch to 1 + stretch. shift: share of the meshes that stand in a box up to twice their size, as a part of
     something larger does. jitter: of a grid plane, in half steps, 0 to 1. turn: whether to turn by quarters and mirror what allows it.
-    triangles: share of the meshes of up to most_cut faces whose quads are cut. slips: share of the vertices that stand a little beside
-    their place, in every other mesh, as in `with_slips`. words: chance of each kind of change to a caption.
+    triangles: share of the meshes of up to most_cut faces whose quads are cut. words: chance of each kind of change to a caption.
     """
 
     stretch: float = 0.2
@@ -80,7 +78,6 @@ class Augmentation:
     turn: bool = True
     triangles: float = 0.1
     most_cut: int = 256
-    slips: float = 0.0
     words: float = 0.3
 
 
@@ -114,35 +111,6 @@ def vary_mesh(grid: Grid, captions: Sequence[str], oriented: bool, how: Augmenta
     if turned:
         varied = varied[..., [0, 2, 1]]
     return in_order(varied, mirrored=(sides.prod() < 0) != turned).reshape(-1, 12).astype(np.int16)
-
-
-def with_slips(grid: Grid, share: float, rng: np.random.Generator) -> tuple[Grid, IntArray]:
-    """The mesh [faces, 12] with that share of its vertices moved by a few steps along an axis, and which ones these are, as `packed` says.
-
-    This is what a model sees that has drawn a coordinate wrongly. It is to learn how such a mesh goes on, but not to draw the like: a
-    model that has only seen faultless meshes cannot copy a corner that is not where it should be, and runs into a dead end.
-    """
-    corners = grid.reshape(-1, 4, 3).astype(np.int64)
-    vertices, places = np.unique(packed(corners), return_inverse=True)
-    for times in (1.0, 0.3):  # where there is fine detail it may stand a few and not many
-        slipped = (rng.random(len(vertices)) < share * times) & (vertices >= 0)
-        moved = np.stack(np.unravel_index(np.maximum(vertices, 0), (LEVELS,) * 3), -1)
-        steps = rng.geometric(SMALL, slipped.sum()) * rng.choice([-1, 1], slipped.sum())
-        moved[slipped, rng.integers(3, size=slipped.sum())] += steps
-        slipping = np.where(vertices[:, None] < 0, -1, np.clip(moved, 0, LEVELS - 1))[places.reshape(corners.shape[:2])]
-        if keeps(slipping, corners):
-            faces = in_order(slipping, mirrored=False).reshape(-1, 12).astype(np.int16)
-            return faces, packed(np.clip(moved[slipped], 0, LEVELS - 1))
-    return grid, np.zeros(0, np.int64)
-
-
-def firsts(grid: Grid, vertices: IntArray) -> NDArray[np.bool_]:
-    """[faces, 12] the coordinates of each of these vertices, as `packed` says, where it is first met with in the faces [faces, 12]."""
-    keys = packed(grid.reshape(-1, 4, 3).astype(np.int64)).ravel()
-    met, places = np.unique(keys, return_index=True)
-    first = np.zeros(len(keys), bool)
-    first[places[np.isin(met, vertices)]] = True
-    return np.repeat(first, 3).reshape(-1, 12)
 
 
 def stretches(said: frozenset[str], most: float, rng: np.random.Generator) -> FloatArray:

@@ -30,7 +30,7 @@ from core.grammar import ABSENT
 from core.mesh import Frame, IntArray
 from core.properties import KINDS, NUMBERS, Properties
 from core.tokenizer import Tokenizer
-from training.data.augment import Augmentation, firsts, vary_caption, vary_mesh, with_slips
+from training.data.augment import Augmentation, vary_caption, vary_mesh
 from training.data.parquet import FACE, Row, Rows, flat, grid_of, mesh_of, shards, write_shards
 from training.procedural import FAMILIES, generate
 
@@ -130,14 +130,12 @@ class Streamed:
 
 @dataclass(frozen=True)
 class Batch:
-    """codes: [b, n, codes a face] int64, padded with faces of -1. wrong: [b, n, codes a face] which of them are not to be learned.
+    """codes: [b, n, codes a face] int64, padded with faces of -1. captions: [b]. given: [b] faces of a part that stands before its mesh.
 
-    captions: [b]. given: [b] faces of a part that stands before its mesh. properties: [b, 5] float32, Properties.numbers of each mesh,
-    NaN where dropped.
+    properties: [b, 5] float32, Properties.numbers of each mesh, NaN where dropped.
     """
 
     codes: IntArray
-    wrong: NDArray[np.bool_]
     captions: list[str]
     given: IntArray
     properties: NDArray[np.float32]
@@ -260,7 +258,7 @@ def collate(
     given_share: float,
     augmentation: Augmentation | None = None,
 ) -> Batch:
-    meshes, slips, given, captions = [], [], np.zeros(len(indices), np.int64), []
+    meshes, given, captions = [], np.zeros(len(indices), np.int64), []
     properties = np.full((len(indices), NUMBERS), np.nan, np.float32)
     are_completed = rng.random() < given_share  # all or none, so that their lengths stay alike
     for row, index in enumerate(indices):
@@ -272,23 +270,15 @@ def collate(
             faces = grid = vary_mesh(grid, said, bool(data.oriented[index]), augmentation, rng)
             caption = vary_caption(caption, grid, float(data.metres[index]), augmentation.words, rng)
         properties[row] = some_of(Properties.of(grid), rng)
-        slipped = np.zeros(0, np.int64)
-        if augmentation and augmentation.slips and rng.random() < 0.5:
-            faces, slipped = with_slips(grid, augmentation.slips, rng)
-            grid = faces
         if are_completed:
             kept = part(grid, rng)
             faces, given[row] = np.concatenate([faces[kept], faces]), kept.sum()
         meshes.append(faces)
-        slips.append(slipped)
         captions.append(caption)
     codes = np.full((len(meshes), max(map(len, meshes)), data.codes.shape[1]), PADDING, np.int64)
-    wrong = np.zeros(codes.shape, bool)
-    for row, (faces, slipped) in enumerate(zip(meshes, slips, strict=True)):
+    for row, faces in enumerate(meshes):
         codes[row, : len(faces)] = faces
-        if len(slipped):
-            wrong[row, : len(faces)] = firsts(faces, slipped)
-    return Batch(codes, wrong, captions, given, properties)
+    return Batch(codes, captions, given, properties)
 
 
 def some_of(properties: Properties, rng: np.random.Generator) -> NDArray[np.float32]:

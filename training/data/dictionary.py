@@ -42,8 +42,8 @@ from training.procedural import FAMILIES, generate
 
 SOURCE = (
     "Made of WordNet 3.0, Copyright 2006 by Princeton University, all rights reserved, the licence is in LICENSES/WordNet.txt; "
-    "and of GCIDE 0.48, the Collaborative International Dictionary of English, GNU General Public License, version 2 or later, "
-    "the licence is in LICENSES/GPL-3.0-or-later.txt."
+    "of GCIDE 0.48, the Collaborative International Dictionary of English, GNU General Public License, version 2 or later, "
+    "the licence is in LICENSES/GPL-3.0-or-later.txt; and of word vectors of GloVe, Public Domain Dedication and License 1.0."
 )
 THINGS = frozenset((3, 5, 6, 17, 18, 20))  # lexicographer files of what has a shape: tops, animal, artifact, object, person, plant
 SENSES = {  # where the first thing of that name is another one, or not all that is meant
