@@ -232,8 +232,8 @@ class MeshGPT:
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
         is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
-        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and at last
-        always, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on. If
+        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and later
+        oftener, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on. If
         nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
@@ -313,7 +313,7 @@ class MeshGPT:
         draft.rows = [row] = [self.row(task, draft.variant, draft.drawn, kept)]
         if leave_open:
             row.grammar.leave_open()
-        if kept and (draft.drawn % 3 == 2 or draft.drawn > ATTEMPTS // 2):
+        if kept and (draft.drawn % 3 == 2 or (draft.drawn % 2 and draft.drawn > ATTEMPTS // 2)):
             row.grammar.close_first()
         self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
         self.judge(task, draft)
