@@ -61,6 +61,10 @@ class CodeGrammar:
     def close_first(self) -> None:
         """Between faces: from now on nothing new is begun before what is open has closed."""
 
+    def waiting(self) -> Corner:
+        """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known."""
+        return NO_CORNER
+
     def push(self, code: int) -> None:
         """Take the next code, one that `allowed()` allows."""
         if code == self.end:
@@ -140,6 +144,27 @@ class CoordinateGrammar(CodeGrammar):
         self.closing = True
         self.begin_corner()
 
+    def waiting(self) -> Corner:
+        """At the first corner the lowest that a missing edge has as its lower end; then the lowest that a missing edge leads to from it; then
+        the lowest from which one leads back to it, or else to which one leads from the corner before. Of a face given that is next, or that
+        has begun, its own corner where that is lower. A fourth corner is absent if the third leads back to the first. What lies below the
+        last face stays open, as it does in meshes that were not drawn here.
+        """
+        so_far, vertex = self.corners, len(self.corners)
+        is_copy = bool(self.ahead) and self.ahead[0][: len(self.face)] == self.face
+        coming = self.ahead[0][3 * vertex : 3 * vertex + 3] if is_copy else []
+        if vertex >= 2 and is_copy:
+            return tuple(self.absent if code == ABSENT else code for code in coming)
+        copy = [tuple(coming)] if is_copy else []
+        if vertex == 0:
+            return min([*copy, *(corner for corner in self.missing if corner >= (self.last or [corner])[0])], default=NO_CORNER)
+        first, last = so_far[0], so_far[-1]
+        due, back = self.before[last] - self.after[last], self.after[first] - self.before[first]
+        if vertex == 3 and first in due:
+            return (self.absent,) * 3
+        due, back = ({end for end in ends if end > first and end not in so_far} for ends in (due, back))
+        return min([*copy, *due] if vertex == 1 else back or due, default=NO_CORNER)
+
     def next_to(self, corner: Corner) -> Corner:
         """The lowest corner above this one."""
         z, y, x = corner
@@ -212,7 +237,7 @@ class CoordinateGrammar(CodeGrammar):
         if len(whole) % 3 == 0 and whole[-1] != ABSENT:
             self.corners.append(tuple(whole[-3:]))
         if not self.face:
-            if self.may_copy and self.previous == self.ahead[0]:
+            if self.ahead and self.previous == self.ahead[0]:
                 self.ahead.popleft()
             else:
                 self.remember(self.corners)
@@ -240,6 +265,21 @@ class CoordinateGrammar(CodeGrammar):
                 missing.add((end, start))
             if not missing:
                 del self.missing[min(start, end)]
+
+
+def waiting_corners(grammar: CodeGrammar, faces: IntArray) -> IntArray:
+    """[n + 1, v, k] the symbols of what is waiting before each corner of the faces [n, v k], which the grammar takes, and before the first
+    corner of one more; `end` for nothing."""
+    v, k = grammar.vertices_per_face, grammar.codes_per_vertex
+    found = np.full((len(faces) + 1, v, k), grammar.end)
+    for place, corner in enumerate(faces.reshape(-1, k).tolist()):
+        if waiting := grammar.waiting():
+            found[divmod(place, v)] = waiting
+        for code in corner:
+            grammar.push(grammar.absent if code == ABSENT else code)
+    if waiting := grammar.waiting():
+        found[-1, 0] = waiting
+    return found
 
 
 def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:

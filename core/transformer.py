@@ -22,6 +22,7 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
+from core.grammar import waiting_corners
 from core.loss import SummedCrossEntropy, cross_entropies
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
@@ -91,6 +92,9 @@ class MeshTransformer(Pretrained, nn.Module):
         self.slot_embedding = nn.Parameter(torch.randn(v, k, d) * 0.2)
         self.last_vertex = nn.Linear(d, d, bias=False)
         self.plan = nn.Linear(dim, d, bias=False)
+        if c.waiting_corners:
+            self.waiting = nn.Linear(d, d, bias=False)
+            nn.init.zeros_(self.waiting.weight)
 
         self.face_projection = nn.Linear(v * d, dim, bias=False)
         self.start_faces = nn.Parameter(torch.randn(self.num_sos_tokens, dim) * 0.5)
@@ -218,6 +222,8 @@ class MeshTransformer(Pretrained, nn.Module):
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
+        if self.config.waiting_corners:
+            before = before + self.read_waiting(self.waiting_corners(codes, given))
         return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
 
     # ---- codes
@@ -327,6 +333,20 @@ class MeshTransformer(Pretrained, nn.Module):
         flat = rearrange(vertices, "b n v d -> b (n v) d")
         flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
         return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
+
+    def waiting_corners(self, codes: Tensor, given: Tensor | None) -> Tensor:
+        """[b, n + 1, v, k] the symbols of what waits before each corner of codes [b, n, v k]; `end` where nothing does, or it is given."""
+        waiting = torch.full((len(codes), codes.shape[1] + 1, self.vertices_per_face, self.codes_per_vertex), self.codebook_size + 1)
+        counts = (codes[..., 0] >= 0).sum(1).tolist()
+        firsts = [0] * len(codes) if given is None else given.tolist()
+        for row, faces, first, count in zip(waiting, codes.numpy(force=True), firsts, counts, strict=True):
+            row[first : count + 1] = torch.from_numpy(waiting_corners(self.tokenizer.grammar(faces[:first]), faces[first:count]))
+        return waiting.to(codes.device)
+
+    def read_waiting(self, symbols: Tensor) -> Tensor:
+        """Of waiting corners of symbols [..., k], what the fine stack reads [..., d]."""
+        read: Tensor = self.waiting(self.embed(symbols).sum(-2))
+        return read
 
     def fine_input(self, x: Tensor, text: Text | None) -> Tensor:
         """x [b, n, v, k, d] with the place of each code in its face, and the text's scale and shift."""
@@ -506,7 +526,7 @@ def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:
     quads = tokenizer.vertices_per_face == 4
     if config.quads is not None and config.quads != quads:
         raise ValueError(f"quads is {config.quads} but the tokenizer's faces have {tokenizer.vertices_per_face} corners; make both alike")
-    by_coordinates = [name for name in ("face_geometry", "face_distance_bias") if getattr(config, name)]
+    by_coordinates = [name for name in ("face_geometry", "face_distance_bias", "waiting_corners") if getattr(config, name)]
     if by_coordinates and not isinstance(tokenizer, MeshDiscretizer):
         raise ValueError(f"{', '.join(by_coordinates)} needs codes that are coordinates; use a MeshDiscretizer as tokenizer")
     codes = tokenizer.vertices_per_face * tokenizer.codes_per_vertex
