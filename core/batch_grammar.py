@@ -39,6 +39,7 @@ class BatchGrammar:
         self.codes_or_absent = column <= self.absent
         self.first = self.codes.repeat(rows, 1)  # [r, c] what may begin a face
         self.lacks = torch.zeros(rows, dtype=torch.bool, device=device)  # who is at a fourth corner that is absent
+        self.nothing_waits = torch.full((rows, codes_per_vertex), self.end, device=device)
 
     def load(self, grammars: Sequence[CodeGrammar]) -> None:
         """Stand where these stand, between faces; rows beyond them are like the first."""
@@ -56,6 +57,10 @@ class BatchGrammar:
     def settled(self, vertex: int) -> Tensor:
         """[r] whether the next code of that corner follows from those before it."""
         return self.lacks
+
+    def waiting(self, vertex: int) -> Tensor:
+        """[r, k] CodeGrammar.waiting at that corner, `end` for nothing. Asked after what is allowed as its first code."""
+        return self.nothing_waits
 
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         """Take the codes [r] that were drawn."""
@@ -213,6 +218,34 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.neighbours = torch.where(ends == first, starts, self.neighbours)
         self.completions = self.completing(so_far, self.seen[:, :faces])
         self.barred = torch.cat([so_far, self.neighbours, self.completions], 1)
+
+    def waiting(self, vertex: int) -> Tensor:
+        (starts, ends), (unmatched, due) = self.edges[..., : self.slots], self.open[..., : self.slots]
+        if vertex == 0:
+            lower = torch.minimum(starts, ends)
+            due_first = torch.where(due & (lower >= self.last[:, :1]), lower, self.anything).amin(1)
+            return self.symbols(torch.minimum(due_first, self.start[:, 0]))
+        first, last = self.face[0][:, None], self.face[-1][:, None]
+
+        def lowest(corners: Tensor, there: Tensor) -> Tensor:
+            """[r] of those corners [r, n] that may still come in this face."""
+            taken = (corners[..., None] == torch.stack(self.face, 1)[:, None]).any(2)
+            return torch.where(there & unmatched & (corners > first) & ~taken, corners, self.anything).amin(1)
+
+        led_to = lowest(starts, ends == last)
+        if vertex == 1:
+            copy = torch.where(self.face[0] == self.start[:, 0], self.start[:, 1], self.anything)
+            return self.symbols(torch.minimum(led_to, copy))
+        led_back = lowest(ends, starts == first)
+        found = self.symbols(torch.where(led_back < ANYTHING, led_back, led_to))
+        if vertex == 3:
+            closes = (unmatched & (starts == first) & (ends == last)).any(1, keepdim=True)
+            found = found.masked_fill(closes, self.absent)
+        return torch.where(self.copying[:, None], self.coming[:, 3 * vertex : 3 * vertex + 3], found)
+
+    def symbols(self, corners: Tensor) -> Tensor:
+        """[r, 3] the symbols of corners [r]; `end` where there is none."""
+        return torch.where((corners < ANYTHING)[:, None], self.places(corners), self.nothing_waits)
 
     def leading_to(self, corners: Tensor, level: int) -> Tensor:
         """[r, n] the codes from which corners [r, n] can still come; `end` for those that no longer can."""

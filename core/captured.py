@@ -241,8 +241,11 @@ class Room:
             parts = []
             for level in range(self.k):
                 at = vertex * self.k + level
+                allowed = self.grammar.allowed(vertex, level, faces)
+                if level == 0 and self.engine.reads_waiting:
+                    known = known + self.engine.read_waiting(self.grammar.waiting(vertex))
                 logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
-                drawn, peak = self.draw(logits, self.grammar.allowed(vertex, level, faces), self.grammar.settled(vertex), chances[at])
+                drawn, peak = self.draw(logits, allowed, self.grammar.settled(vertex), chances[at])
                 if at == 0:
                     self.end(drawn == self.grammar.end, peak > LOWEST)
                 self.grammar.push(vertex, level, drawn)

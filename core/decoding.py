@@ -44,6 +44,10 @@ class Stepper(Protocol):
         """v k."""
 
     @property
+    def reads_waiting(self) -> bool:
+        """Whether it is told before each corner which one waits there."""
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
 
@@ -52,6 +56,9 @@ class Stepper(Protocol):
 
         drawn: how many of them, the last ones, were not given but drawn. Without text and given faces there is one row.
         """
+
+    def tell_waiting(self, state: Any, symbols: Tensor) -> None:
+        """Before the codes of a corner: the symbols [b, k] of the one that waits there, `end` for none; only where it `reads_waiting`."""
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of a code of the face at hand."""
@@ -196,6 +203,9 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     guess, ahead = face.T, None  # [b, k] a draft of the corner at hand, and its logits for as long as what is drawn is what was guessed
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
+        if level == 0 and stepper.reads_waiting:
+            nothing = (rows[0].grammar.end,) * stepper.codes_per_vertex
+            stepper.tell_waiting(state, tensor(np.array([row.grammar.waiting() or nothing for row in rows])))
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
             guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
         elif level == 0:

@@ -145,10 +145,11 @@ class CoordinateGrammar(CodeGrammar):
         self.begin_corner()
 
     def waiting(self) -> Corner:
-        """At the first corner the lowest that a missing edge has as its lower end; then the lowest that a missing edge leads to from it; then
-        the lowest from which one leads back to it, or else to which one leads from the corner before. Of a face given that is next, or that
-        has begun, its own corner where that is lower. A fourth corner is absent if the third leads back to the first. What lies below the
-        last face stays open, as it does in meshes that were not drawn here.
+        """At the first corner the lowest that is a missing edge's lower end; at the second the lowest that one leads to from the first;
+        then the lowest from which one leads back to the first, or else to which one leads from the corner before. A fourth corner is
+        absent if the third leads back to the first. The next face given waits too, and once two corners are its own, alone.
+
+        What is missing below the last face stays open, in meshes that were not drawn here, and does not wait.
         """
         so_far, vertex = self.corners, len(self.corners)
         is_copy = bool(self.ahead) and self.ahead[0][: len(self.face)] == self.face
@@ -265,21 +266,6 @@ class CoordinateGrammar(CodeGrammar):
                 missing.add((end, start))
             if not missing:
                 del self.missing[min(start, end)]
-
-
-def waiting_corners(grammar: CodeGrammar, faces: IntArray) -> IntArray:
-    """[n + 1, v, k] the symbols of what is waiting before each corner of the faces [n, v k], which the grammar takes, and before the first
-    corner of one more; `end` for nothing."""
-    v, k = grammar.vertices_per_face, grammar.codes_per_vertex
-    found = np.full((len(faces) + 1, v, k), grammar.end)
-    for place, corner in enumerate(faces.reshape(-1, k).tolist()):
-        if waiting := grammar.waiting():
-            found[divmod(place, v)] = waiting
-        for code in corner:
-            grammar.push(grammar.absent if code == ABSENT else code)
-    if waiting := grammar.waiting():
-        found[-1, 0] = waiting
-    return found
 
 
 def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:

@@ -22,7 +22,6 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
-from core.grammar import waiting_corners
 from core.loss import SummedCrossEntropy, cross_entropies
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
@@ -30,6 +29,7 @@ from core.symbols import to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
+from core.waiting import waiting_corners
 from core.without_memory import WithoutMemory
 
 
@@ -38,7 +38,8 @@ class DecodeState:
     """What generation carries from step to step.
 
     coarse, fine: the memories of both stacks. text: what is said, if anything. table: embeddings [k, vocabulary, d].
-    last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. plan: for the face at hand [b, d].
+    last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. waiting: what is read of the corner that waits
+    here [b, d], if anything is told. plan: for the face at hand [b, d].
     ground: what all codes of this vertex start from [b, d]. centres: of the start tokens and the faces so far [b, s + n, 3], NaN for the
     former; only with face_distance_bias.
     """
@@ -49,6 +50,7 @@ class DecodeState:
     table: Tensor
     last_vertex: Tensor
     partial: Tensor = field(init=False)
+    waiting: Tensor | None = field(init=False, default=None)
     plan: Tensor = field(init=False)
     ground: Tensor = field(init=False)
     centres: Tensor | None = None
@@ -156,6 +158,11 @@ class MeshTransformer(Pretrained, nn.Module):
         return self.vertices_per_face * self.codes_per_vertex
 
     @property
+    def reads_waiting(self) -> bool:
+        """Whether it is told which corners wait."""
+        return self.config.waiting_corners
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.start_vertex.device
@@ -222,8 +229,8 @@ class MeshTransformer(Pretrained, nn.Module):
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
-        if self.config.waiting_corners:
-            before = before + self.read_waiting(self.waiting_corners(codes, given))
+        if self.reads_waiting:
+            before = before + self.read_waiting(waiting_corners(self.tokenizer, codes, given))
         return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
 
     # ---- codes
@@ -334,17 +341,8 @@ class MeshTransformer(Pretrained, nn.Module):
         flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
         return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
 
-    def waiting_corners(self, codes: Tensor, given: Tensor | None) -> Tensor:
-        """[b, n + 1, v, k] the symbols of what waits before each corner of codes [b, n, v k]; `end` where nothing does, or it is given."""
-        waiting = torch.full((len(codes), codes.shape[1] + 1, self.vertices_per_face, self.codes_per_vertex), self.codebook_size + 1)
-        counts = (codes[..., 0] >= 0).sum(1).tolist()
-        firsts = [0] * len(codes) if given is None else given.tolist()
-        for row, faces, first, count in zip(waiting, codes.numpy(force=True), firsts, counts, strict=True):
-            row[first : count + 1] = torch.from_numpy(waiting_corners(self.tokenizer.grammar(faces[:first]), faces[first:count]))
-        return waiting.to(codes.device)
-
     def read_waiting(self, symbols: Tensor) -> Tensor:
-        """Of waiting corners of symbols [..., k], what the fine stack reads [..., d]."""
+        """What the fine stack reads of waiting corners of symbols [..., k]: [..., d]."""
         read: Tensor = self.waiting(self.embed(symbols).sum(-2))
         return read
 
@@ -475,17 +473,26 @@ class MeshTransformer(Pretrained, nn.Module):
         if codes.shape[1]:
             embedded = self.embed(self.symbols(codes))
             partial = embedded.cumsum(3) - embedded
-            x = partial + self.before(vertices)[:, :, :, None] + rearrange(plan[:, :-1], "b n d -> b n 1 1 d")
+            before = self.before(vertices)
+            if self.reads_waiting:
+                before = before + self.read_waiting(waiting_corners(self.tokenizer, codes, count)[:, :-1])
+            x = partial + before[:, :, :, None] + rearrange(plan[:, :-1], "b n d -> b n 1 1 d")
             self.fine(self.fine_input(x, text), text, state.fine)
             state.last_vertex = vertices[:, -1, -1]
         state.plan = plan[:, -1]
         return state
+
+    def tell_waiting(self, state: DecodeState, symbols: Tensor) -> None:
+        """Before a corner, to a transformer that `reads_waiting`: the symbols [b, k] of what waits there."""
+        state.waiting = self.read_waiting(symbols)
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
         if level == 0:
             state.partial = torch.zeros_like(state.last_vertex)
             state.ground = state.plan + self.last_vertex(state.last_vertex)
+            if state.waiting is not None:
+                state.ground = state.ground + state.waiting
         x = state.ground + state.partial + self.slot_embedding[vertex, level]
         if self.config.text_cond_with_film and state.text is not None:
             x = self.fine_film(x, state.text.pooled())

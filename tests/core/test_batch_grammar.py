@@ -61,7 +61,7 @@ def having(part: IntArray, corners: int, levels: int, close_given: bool) -> Coor
 
 
 def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, draw: Callable[[int], int]) -> int:
-    """Draw so many faces in all rows at once, hold every mask against the row's own, and count those that were compared."""
+    """Draw so many faces in all rows at once, hold every mask and what waits against the row's own, and count the masks."""
     batch.load(grammars)
     live, count = set(range(len(grammars))), 0
     for face in range(faces):
@@ -70,6 +70,9 @@ def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, g
                 mask = batch.allowed(vertex, level, given + face)
                 mask = mask.expand(ROWS, -1).numpy().copy()
                 symbols = torch.zeros(ROWS, dtype=torch.long)
+                if level == 0:
+                    waiting = [grammars[row].waiting() or (batch.end,) * batch.k for row in sorted(live)]
+                    assert batch.waiting(vertex)[sorted(live)].tolist() == list(map(list, waiting))
                 for row in sorted(live):
                     np.testing.assert_array_equal(mask[row], grammars[row].allowed())
                     count += 1

@@ -151,6 +151,15 @@ def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temp
         assert sum(len(faces) for faces, _ in expected) >= 3
 
 
+@pytest.mark.parametrize("kind", ["quads", "triangles", "few points"])
+@pytest.mark.parametrize("part", [False, True])
+def test_what_waits_is_told_as_in_the_loop(kind: str, part: bool) -> None:
+    engine, given = an_engine(kind, waiting_corners=True), a_part(kind) if part else None
+    expected = faces_of(sampled(engine, kind, Sampling(guidance_scale=2.5), given=given, rows=8))
+    assert faces_of(sampled(Captured(engine), kind, Sampling(guidance_scale=2.5), given=given, rows=8)) == expected
+    assert faces_of(sampled(an_engine(kind), kind, Sampling(guidance_scale=2.5), given=given, rows=8)) != expected
+
+
 @pytest.mark.parametrize("kind", ["few points", "learned"])
 def test_many_rows_end_at_many_lengths_as_in_the_loop(kind: str) -> None:
     engine, sampling, given = an_engine(kind, std=0.05), Sampling(1.2), a_part(kind, sides=6)

@@ -22,6 +22,7 @@ from core.engine_layers import WHOLE, int8_pays, matrix
 from core.grammar import CodeGrammar
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
+from core.waiting import waiting_corners
 from training.data.dataset import HELD_OUT_SEEDS
 from training.procedural import generate
 
@@ -62,7 +63,7 @@ def inference() -> Iterator[None]:
         yield
 
 
-def a_transformer(codes: Codes | None = None, std: float = 0.3, **changes: Any) -> MeshTransformer:
+def a_transformer(codes: Codes | MeshDiscretizer | None = None, std: float = 0.3, **changes: Any) -> MeshTransformer:
     torch.manual_seed(0)
     tokenizer: Any = codes or Codes()
     transformer = MeshTransformer(tokenizer, replace(CONFIG, **changes)).eval()
@@ -93,9 +94,11 @@ def logits_of(stepper: Stepper, transformer: MeshTransformer, codes: Tensor, tex
     """[b, n - given, v, k, vocabulary] of the faces after the given ones, a step at a time."""
     symbols = transformer.symbols(codes)
     state = stepper.begin(text, codes[:, :given] if given else None, codes.shape[1])
-    faces = []
+    faces, waiting = [], waiting_corners(transformer.tokenizer, codes, torch.full((len(codes),), given)) if stepper.reads_waiting else None
     for face in range(given, codes.shape[1]):
         for vertex in range(stepper.vertices_per_face):
+            if waiting is not None:
+                stepper.tell_waiting(state, waiting[:, face, vertex])
             for level in range(stepper.codes_per_vertex):
                 faces.append(stepper.step_fine(state, vertex, level))
                 stepper.take(state, level, symbols[:, face, vertex, level])
@@ -114,6 +117,19 @@ def test_its_logits_are_those_of_the_transformer_at_once_and_step_by_step(rows: 
     at_once = transformer.logits(codes, text, torch.full((rows,), given))[:, given:7]
     torch.testing.assert_close(found, at_once, atol=2e-4, rtol=1e-4)
     torch.testing.assert_close(found, logits_of(transformer, transformer, codes, text, given), atol=2e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("given", [0, 4])
+def test_it_is_told_what_waits_as_the_transformer_is(given: int) -> None:
+    transformer = a_transformer(MeshDiscretizer(BOOK), waiting_corners=True)
+    codes, text, counts = some_codes(3, 7), some_text(3), torch.full((3,), given)
+    engine = an_engine(transformer)
+    found = logits_of(engine, transformer, codes, text, given)
+    at_once = transformer.logits(codes, text, counts)[:, given:7]
+    torch.testing.assert_close(found, at_once, atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(found, logits_of(transformer, transformer, codes, text, given), atol=2e-4, rtol=1e-4)
+    torch.testing.assert_close(engine.nats(codes, text, counts), transformer.nats(codes, text, counts), atol=1e-3, rtol=1e-4)
+    assert (found - logits_of(an_engine(a_transformer(MeshDiscretizer(BOOK))), transformer, codes, text, given)).abs().max() > 1e-2
 
 
 @pytest.mark.skipif(not int8_pays(), reason="no int8 here")

@@ -7,13 +7,16 @@ from itertools import product
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from core.discretizer import MeshDiscretizer
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
-from core.mesh import IntArray
+from core.mesh import LEVELS, IntArray
+from core.symbols import to_symbols
+from core.waiting import waiting_corners
 from training.procedural import generate
 
 Vertex = tuple[int, ...]
@@ -168,6 +171,62 @@ def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_f
         grammar.push(int(rng.choice(likely)))
         if not grammar.face:
             before.append(grammar.previous)
+
+
+def plainly_waiting(face: list[int], before: list[list[int]], given: list[list[int]], grid: Grid) -> Vertex:
+    """What is due before the next corner of `face`, () for nothing. before, given: as for `plainly_allowed`."""
+    known, coming = corners_of(face), given[sum(old in given for old in before) :][:1]
+    copies = [next_corner(old[len(face) :], grid) for old in coming if old[: len(face)] == face]
+    new = [corners_of(old) for old in before if old not in given]
+    if len(known) >= 2 and copies:
+        return copies[0]
+    if not known:
+        return min([*copies, *(min(edge) for edge in missing_edges([*map(corners_of, given), *new], new, grid))], default=())
+    lacking = missing_edges([*map(corners_of, given), *new], new, Grid(grid.levels, grid.corners))
+    if len(known) == 3 and (known[-1], known[0]) in lacking:
+        return (grid.levels,) * 3
+    led_to = {end for start, end in lacking if start == known[-1] and end > known[0]} - set(known)
+    led_back = {start for start, end in lacking if end == known[0] < start} - set(known)
+    return min([*copies, *led_to] if len(known) == 1 else led_back or led_to, default=())
+
+
+def next_corner(codes: list[int], grid: Grid) -> Vertex:
+    return tuple(grid.levels if code == ABSENT else code for code in codes[:3])
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(0, 4), st.sampled_from([3, 4]), st.booleans())
+def test_what_waits_is_the_lowest_that_is_due(seed: int, levels: int, given_faces: int, corners: int, close_given: bool) -> None:
+    rng = np.random.default_rng(seed)
+    part = some_part(rng, levels, corners, given_faces)
+    grammar = CoordinateGrammar(levels, part, corners)
+    if not close_given:
+        grammar.leave_open()
+    grid, before = Grid(levels, corners, close_given), []
+    while len(before) < 12 and len(choices := np.flatnonzero(grammar.allowed()[: grammar.end])):
+        if len(grammar.face) % 3 == 0:
+            assert grammar.waiting() == plainly_waiting(grammar.face, before, part.tolist(), grid)
+        grammar.push(int(rng.choice(choices[: 1 + rng.integers(3)])))
+        if not grammar.face:
+            before.append(grammar.previous)
+
+
+@pytest.mark.parametrize("family", ["table", "mushroom", "windmill", "key"])
+def test_most_corners_are_those_that_wait(family: str) -> None:
+    faces = MeshDiscretizer().encode((mesh := generate(family, 3).mesh), mesh.frame())
+    codes = torch.from_numpy(faces)[None]
+    waiting = waiting_corners(MeshDiscretizer(), codes, None)[0, :-1]
+    right = (waiting == to_symbols(codes, 3, LEVELS)[0]).all(-1).float().mean(0)
+    assert min(right[0], right[1], right[3]) > 0.5
+    part = waiting_corners(MeshDiscretizer(), codes, torch.tensor([5]))[0]
+    assert (part[:5] == LEVELS + 1).all()
+    assert (part[5] != LEVELS + 1).any()
+
+
+def test_what_stays_open_in_a_mesh_from_elsewhere_does_not_wait_for_ever() -> None:
+    grammar = CoordinateGrammar(9)
+    grammar.push_all([[0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0], [5, 0, 0, 5, 0, 1, 5, 1, 1, 5, 1, 0]])
+    assert grammar.waiting() == (5, 0, 0)
 
 
 @settings(max_examples=40, deadline=None)

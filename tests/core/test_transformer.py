@@ -17,6 +17,7 @@ from core.symbols import IGNORE
 from core.tokenizer import Tokenizer
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
+from core.waiting import waiting_corners
 
 BOOK = 11
 TOWER = {"width": 16, "layers": 1, "heads": 2, "vocabulary": 49408}
@@ -40,6 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "start tokens": {"num_sos_tokens": 3},
     "geometry": {"face_geometry": True},
     "distance": {"face_distance_bias": True},
+    "waiting": {"waiting_corners": True},
     "reversible": {"reversible": True},
     "gated feed-forward": {"attn_kwargs": {"ff_glu": True, "attn_num_mem_kv": 2}},
     "text": TEXT,
@@ -95,7 +97,8 @@ def some_codes(rows: int, faces: int, vertices: int = 4) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["face reach"], ["fine gate loop", "gate loop before"], ["window", "start tokens"], ["geometry", "distance"]]
+    "options",
+    [[], ["face reach"], ["fine gate loop", "gate loop before"], ["window", "start tokens"], ["geometry", "distance"], ["waiting"]],
 )
 def test_a_code_depends_on_earlier_codes_alone(options: list[str]) -> None:
     model, codes = make(*options), some_codes(1, 4)
@@ -156,8 +159,11 @@ def test_a_step_at_a_time_equals_all_at_once(names: list[str]) -> None:
     text, symbols = some_text(model, 2), model.symbols(codes)
     expected = model.logits(codes, text, torch.tensor([given, given]))
     state = model.begin(text, codes[:, :given], capacity=5)
+    waiting = waiting_corners(model.tokenizer, codes, torch.tensor([given, given]))
     for face in range(given, 5):
         for vertex in range(4):
+            if model.reads_waiting:
+                model.tell_waiting(state, waiting[:, face, vertex])
             for level in range(3):
                 logits = model.step_fine(state, vertex, level)
                 torch.testing.assert_close(logits, expected[:, face, vertex, level], atol=1e-4, rtol=1e-4)
@@ -171,9 +177,11 @@ def test_rows_that_leave_do_not_change_those_that_stay(name: str) -> None:
     text, symbols = some_text(model, 3), model.symbols(codes)
     expected = model.logits(codes, text)
     state = model.begin(text, None, capacity=3, rows=3)
-    rows = torch.tensor([0, 1, 2])
+    rows, waiting = torch.tensor([0, 1, 2]), waiting_corners(model.tokenizer, codes, None)
     for face in range(3):
         for vertex in range(4):
+            if model.reads_waiting:
+                model.tell_waiting(state, waiting[rows, face, vertex])
             for level in range(3):
                 torch.testing.assert_close(model.step_fine(state, vertex, level), expected[rows, face, vertex, level], atol=1e-4, rtol=1e-4)
                 model.take(state, level, symbols[rows, face, vertex, level])
@@ -291,6 +299,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "num_sos_tokens": OPTIONS["start tokens"],
     "face_geometry": OPTIONS["geometry"],
     "face_distance_bias": OPTIONS["distance"],
+    "waiting_corners": OPTIONS["waiting"],
     "condition_on_text": {"condition_on_text": False},
     "text_condition_model_types": {"text_condition_model_types": ("small", "small"), "text_condition_model_kwargs": (TOWER, TOWER)},
     "text_condition_model_kwargs": {"text_condition_model_kwargs": ({**TOWER, "width": 24},)},
