@@ -70,7 +70,10 @@ class Training:
         """One of the meshes of a category, None if there is none."""
         if category not in self.places:
             return None
-        return mesh_of(self.data.grid[self.data.faces(int(rng.choice(self.places[category])))])
+        return self.mesh(int(rng.choice(self.places[category])))
+
+    def mesh(self, index: int) -> Mesh:
+        return mesh_of(self.data.grid[self.data.faces(index)])
 
     def nearest(self, cloud: FloatArray, category: str, one_way: bool = False) -> Nearest | None:
         """The mesh of the category that comes nearest to points [points, 3] in the unit box; None if there is none.
