@@ -14,7 +14,8 @@ from core.errors import MeshGPTError
 from core.vocabulary import Vocabulary
 from training.data import dictionary
 from training.data.dictionary import main, make_dictionary, meanings_of
-from training.data.lexicon import WordNet, read_gcide, read_vectors, together
+from training.data.lexicon import WordNet, read_gcide, read_sayings, read_vectors, together
+from training.procedural import FAMILIES
 
 LICENCE = "  1 This software and database is being provided to you\n"
 # offset, lexicographers' file, names, the offset of what it is a kind of, explanation
@@ -119,12 +120,12 @@ def test_a_kind_is_the_first_thing_of_that_name(folder: Path) -> None:
 
 
 def test_names_are_those_below_and_directly_above_without_latin_ones_and_those_that_are_known(folder: Path) -> None:
-    names = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], ["clock", "dog", "hourglass"])["names"]
+    names = make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], ["clock", "dog", "hourglass"])["names"]
     assert names == {"clock": "timepiece", "dog": "basset,canine"}
 
 
 def test_words_speak_for_what_they_explain_and_for_what_explains_them(folder: Path) -> None:
-    words = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
+    words = make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], [])["words"]
     clock, dog = 0, 1
     assert {word: words[word][0] for word in ("hour", "sand", "bark", "yard", "hurt")} == {
         "hour": clock,
@@ -150,18 +151,38 @@ def test_an_entry_goes_with_the_meaning_that_is_explained_like_it(folder: Path, 
     net = together(WordNet.read(folder), read_gcide(gcide))
     assert net.meanings["n=0"].links == [("=", "n00000004")]
     assert net.meanings["n=1"].links == []
-    words = make_dictionary(net, {}, ["clock", "dog"], [])["words"]
+    words = make_dictionary(net, {}, {}, ["clock", "dog"], [])["words"]
     assert (words["hunt"][0], words["strap"][0]) == (1, 1)
 
 
 def test_words_of_captions_speak_for_their_kind(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "tail" not in make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
+    assert "tail" not in make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], [])["words"]
     monkeypatch.setattr(dictionary, "OFTEN", 0)
-    assert make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]["tail"][0] == 1
+    assert make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], [])["words"]["tail"][0] == 1
+
+
+def test_what_is_written_down_of_a_kind_names_it_and_speaks_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dictionary, "OFTEN", 0)
+    sayings = {
+        "dog": {"names": ["Rover", "yelp", "clock"], "phrases": ["chews slippers"]},
+        "clock": {"names": ["big ben", "basset", "yelp"], "phrases": []},
+    }
+    found = make_dictionary(WordNet.read(folder), sayings, {}, ["clock", "dog"], ["dog", "clock"])
+    assert found["names"] == {"clock": "big ben,hourglass,timepiece", "dog": "basset,canine,rover"}
+    assert (found["words"]["slipper"][0], found["words"]["ben"][0]) == (1, 0)
+
+
+def test_every_procedural_kind_has_something_written_down() -> None:
+    sayings = read_sayings()
+    assert sayings.keys() == FAMILIES.keys()
+    for entry in sayings.values():
+        assert entry.keys() == {"names", "phrases"}
+        assert min(map(len, entry.values())) >= 50
+        assert all(text == text.strip().lower() for texts in entry.values() for text in texts)
 
 
 def test_what_the_kinds_are_kinds_of_says_too_little_alone(folder: Path) -> None:
-    general = make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["general"]
+    general = make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], [])["general"]
     assert {"entiti", "canin", "timepiec"} <= set(general)
     assert "dog" not in general
 
@@ -175,9 +196,9 @@ def test_a_vector_is_that_of_a_stem_and_longer_the_rarer_its_word_is(vectors: Pa
 
 def test_words_speak_for_the_kind_with_which_they_keep_company(folder: Path, vectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dictionary, "AGREE", 50.0)  # so few words are all too common to say much
-    words = make_dictionary(WordNet.read(folder), read_vectors(vectors), ["clock", "dog"], [])["words"]
+    words = make_dictionary(WordNet.read(folder), {}, read_vectors(vectors), ["clock", "dog"], [])["words"]
     assert (words["puppi"][0], words["alarm"][0]) == (1, 0)
-    assert "puppi" not in make_dictionary(WordNet.read(folder), {}, ["clock", "dog"], [])["words"]
+    assert "puppi" not in make_dictionary(WordNet.read(folder), {}, {}, ["clock", "dog"], [])["words"]
 
 
 @pytest.mark.parametrize("content", ["", "dog 1 2\nclock 1\n", "dog one\n"])

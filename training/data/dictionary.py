@@ -4,7 +4,8 @@
         --vectors glove.6B.100d.txt --model models/default
 
 It is worked out of WordNet 3.0 (Debian: wordnet-base), of GCIDE, which is Webster's dictionary of 1913 with additions (Debian: dict-gcide),
-of what procedural captions say, and of the word vectors of GloVe (any file of theirs with a word a line).
+of what procedural captions say, of names and phrases that were written down for each kind (sayings.json), and of the word vectors of GloVe
+(any file of theirs with a word a line).
 
 All meanings and the words they are named and explained by are one network. A walk through it that keeps setting out anew from one kind
 comes to a word the more often, the more the word has to do with that kind: by its own explanation, by that of things like it, by those of
@@ -36,14 +37,15 @@ from core.checkpoint import read_config
 from core.errors import MeshGPTError
 from core.mesh import FloatArray
 from core.vocabulary import EMPTY, FILE, LONGEST, as_name, stem_of, stems
-from training.data.lexicon import WordNet, read_gcide, read_vectors, together
+from training.data.lexicon import Sayings, WordNet, read_gcide, read_sayings, read_vectors, together
 from training.domain import SEEDS
 from training.procedural import FAMILIES, generate
 
 SOURCE = (
     "Made of WordNet 3.0, Copyright 2006 by Princeton University, all rights reserved, the licence is in LICENSES/WordNet.txt; "
     "of GCIDE 0.48, the Collaborative International Dictionary of English, GNU General Public License, version 2 or later, "
-    "the licence is in LICENSES/GPL-3.0-or-later.txt; and of word vectors of GloVe, Public Domain Dedication and License 1.0."
+    "the licence is in LICENSES/GPL-3.0-or-later.txt; of word vectors of GloVe, Public Domain Dedication and License 1.0; "
+    "and of names and phrases written for it."
 )
 THINGS = frozenset((3, 5, 6, 17, 18, 20))  # lexicographer files of what has a shape: tops, animal, artifact, object, person, plant
 SENSES = {  # where the first thing of that name is another one, or not all that is meant
@@ -73,7 +75,7 @@ GENERAL = frozenset(  # what any thing may be called
 )
 OTHERS = frozenset((7, 9, 10, 11, 12, 22, 26, 28))  # attributes, thoughts, feelings and the like: no other names of things, but not meant
 NAMING, ALIKE, RELATED = 2.0, 2.0, 0.5  # links of a meaning to its names, its like in GCIDE and others, beside those to words that explain
-SAID = 0.2  # links of a kind to the words of its captions
+SAID = 0.2  # links of a kind to the words of its captions, and to those of what is written down of it
 LATIN = re.compile("[A-Z][a-z]+ [a-z]+( [a-z]+)?$")  # Passer domesticus
 DECAY = 1e-5  # of what is learned from word vectors
 ANEW, STEPS = 0.2, 12  # share of the walk that sets out anew at every step; steps
@@ -90,18 +92,21 @@ SHARE, SHARE_OF_PERSON = 0.3, 0.5  # of what a name may mean that must be of the
 # ---- the file
 
 
-def make_dictionary(net: WordNet, vectors: Mapping[str, FloatArray], kinds: Sequence[str], nouns: Sequence[str]) -> dict[str, Any]:
-    """What stands in the file. vectors: as read_vectors gives them. kinds, nouns: `domain` and `nouns` of a checkpoint's config.json; kinds
-    that WordNet lacks have no entry in `names` and no words.
+def make_dictionary(
+    net: WordNet, sayings: Sayings, vectors: Mapping[str, FloatArray], kinds: Sequence[str], nouns: Sequence[str]
+) -> dict[str, Any]:
+    """What stands in the file. sayings, vectors: as read_sayings and read_vectors give them. kinds, nouns: `domain` and `nouns` of a
+    checkpoint's config.json; kinds that WordNet lacks have no entry in `names` and no words.
     """
     drawn = {kind: [generate(kind, seed) for seed in SEEDS] if kind in FAMILIES else [] for kind in kinds}
     known = {kind: sorted({kind, *(name for one in objects for name in one.names)}) for kind, objects in drawn.items()}
     captions = {kind: [caption for one in objects for caption in one.captions] for kind, objects in drawn.items()}
     tops = {kind: found for kind in kinds if (found := meanings_of(net, kind))}
     often = Counter(stem for one in net.meanings.values() for stem in set(stems(one.explanation)))
-    explained = explaining_words(net, tops, captions, often)
+    written = {kind: [text for texts in sayings.get(kind, {}).values() for text in texts] for kind in tops}
+    explained = explaining_words(net, tops, often, captions, written)
     said = {as_name(name) for names in known.values() for name in names} | set(map(as_name, nouns))
-    nats = summed(walked(net, tops, explained), of_vectors(vectors, texts_of(net, tops, captions)))
+    nats = summed(walked(net, tops, explained), of_vectors(vectors, texts_of(net, tops, captions, written)))
     kept = {stem for stem in nats if often[stem] >= OFTEN} | set(islice(vectors, COMMONEST))
     numbers = [list(kinds).index(kind) for kind in tops]
     words = {stem: told for stem in sorted(kept & nats.keys()) if (told := clearest(nats[stem], numbers))}
@@ -110,7 +115,7 @@ def make_dictionary(net: WordNet, vectors: Mapping[str, FloatArray], kinds: Sequ
         "source": SOURCE,
         "known": known,
         "general": sorted(plain | general_words(net, tops, known)),
-        "names": {kind: ",".join(names) for kind, names in further_names(net, tops, said).items()},
+        "names": {kind: ",".join(names) for kind, names in further_names(net, tops, sayings, said).items()},
         "words": words,
     }
 
@@ -143,8 +148,9 @@ def general_words(net: WordNet, tops: Mapping[str, list[str]], known: Mapping[st
 # ---- names
 
 
-def further_names(net: WordNet, tops: Mapping[str, list[str]], said: set[str]) -> dict[str, list[str]]:
-    """What else the kinds may be called: names of their meanings, of all below, and of what is directly above no other kind.
+def further_names(net: WordNet, tops: Mapping[str, list[str]], sayings: Sayings, said: set[str]) -> dict[str, list[str]]:
+    """What else the kinds may be called: names of their meanings, of all below, and of what is directly above no other kind; and those
+    written down for one kind that WordNet does not give to another.
 
     said: names that need no further word. A longer name that ends in a name is left out, for that one is found in it.
     """
@@ -161,6 +167,10 @@ def further_names(net: WordNet, tops: Mapping[str, list[str]], said: set[str]) -
             enough = SHARE_OF_PERSON if kind == "person" else SHARE
             if kind and shares[kind] >= enough and plain not in said and len(plain) > 2 and plain.count(" ") < LONGEST:
                 found[kind].add(plain)
+    written = {kind: {as_name(name) for name in sayings.get(kind, {}).get("names", ())} - said for kind in tops}
+    claims = Counter(name for names in (*found.values(), *written.values()) for name in names)
+    for kind, names in written.items():
+        found[kind] |= {name for name in names if claims[name] == 1 and len(name) > 2 and name.count(" ") < LONGEST}
     short = said | set().union(*found.values())
     return {kind: sorted(name for name in names if " " not in name or name.split()[-1] not in short) for kind, names in found.items()}
 
@@ -199,20 +209,21 @@ Explained = dict[str, dict[str, float]]  # stems of the words that explain a mea
 
 
 def explaining_words(
-    net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str, Sequence[str]], often: Mapping[str, int]
+    net: WordNet, tops: Mapping[str, list[str]], often: Mapping[str, int], *told: Mapping[str, Sequence[str]]
 ) -> Explained:
-    """The rarer words of explanations count more; the kinds are explained by their captions as well."""
+    """The rarer words of explanations count more. told: texts that explain the kinds as well."""
     explained = {
         of_id: {stem: math.log(len(net.meanings) / often[stem]) / 10 for stem in sorted(set(stems(one.explanation)))}
         for of_id, one in net.meanings.items()
     }
-    said = {kind: Counter(stem for caption in captions[kind] for stem in set(stems(caption))) for kind in tops}
-    kinds_of = Counter(stem for counts in said.values() for stem in counts)
-    for kind, counts in said.items():
-        for stem, count in sorted(counts.items()):
-            weight = SAID * math.sqrt(count / len(captions[kind])) * math.log(len(tops) / kinds_of[stem])
-            for words in (explained[of_id] for of_id in tops[kind]):
-                words[stem] = words.get(stem, 0) + weight / len(tops[kind])
+    for texts in told:
+        said = {kind: Counter(stem for text in texts[kind] for stem in set(stems(text))) for kind in tops}
+        kinds_of = Counter(stem for counts in said.values() for stem in counts)
+        for kind, counts in said.items():
+            for stem, count in sorted(counts.items()):
+                weight = SAID * math.sqrt(count / len(texts[kind])) * math.log(len(tops) / kinds_of[stem])
+                for words in (explained[of_id] for of_id in tops[kind]):
+                    words[stem] = words.get(stem, 0) + weight / len(tops[kind])
     return explained
 
 
@@ -278,9 +289,11 @@ def walk(network: csr_array, starts: NDArray[np.float32]) -> NDArray[np.float32]
 # ---- word vectors
 
 
-def texts_of(net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str, Sequence[str]]) -> list[list[str]]:
-    """By kind, what names and explains it and all that is below it, MOST_TEXTS of them drawn by chance; with every tenth its own name, and
-    SOME_CAPTIONS.
+def texts_of(
+    net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str, Sequence[str]], written: Mapping[str, Sequence[str]]
+) -> list[list[str]]:
+    """By kind, what names and explains it and all that is below it, MOST_TEXTS of them drawn by chance; with every tenth its own name,
+    SOME_CAPTIONS, and all that is written down of it.
     """
     whose = owners(net, tops)
     found: dict[str, list[str]] = {kind: [] for kind in tops}
@@ -292,7 +305,7 @@ def texts_of(net: WordNet, tops: Mapping[str, list[str]], captions: Mapping[str,
             found[alike[0]].append(one.explanation)
     rng = np.random.default_rng(0)
     drawn = {kind: [texts[i] for i in rng.permutation(len(texts))[:MOST_TEXTS]] for kind, texts in found.items()}
-    return [[*texts, *[kind] * (1 + len(texts) // 10), *captions[kind][:SOME_CAPTIONS]] for kind, texts in drawn.items()]
+    return [[*texts, *[kind] * (1 + len(texts) // 10), *captions[kind][:SOME_CAPTIONS], *written[kind]] for kind, texts in drawn.items()]
 
 
 def of_vectors(vectors: Mapping[str, FloatArray], texts: Sequence[Sequence[str]]) -> dict[str, FloatArray]:
@@ -327,7 +340,7 @@ def write_dictionary(wordnet: Path, gcide: Path, vectors: Path, model: Path) -> 
     facts = read_config(model, ("domain", "nouns"))
     path = model / FILE
     net = together(WordNet.read(wordnet), read_gcide(gcide))
-    entries = make_dictionary(net, read_vectors(vectors), facts["domain"], facts["nouns"])
+    entries = make_dictionary(net, read_sayings(), read_vectors(vectors), facts["domain"], facts["nouns"])
     path.write_text(json.dumps(entries, separators=(",", ":"), ensure_ascii=False) + "\n")
     return path
 

@@ -1,8 +1,9 @@
-"""What a dictionary is worked out of: WordNet, GCIDE and GloVe, as they come."""
+"""What a dictionary is worked out of: what was written down for it, WordNet, GCIDE and GloVe, as they come."""
 
 from __future__ import annotations
 
 import gzip
+import json
 import math
 import re
 from collections import Counter
@@ -17,6 +18,9 @@ from core.errors import MeshGPTError
 from core.mesh import FloatArray
 from core.vocabulary import EMPTY, stem_of, stems
 
+SAYINGS = Path(__file__).with_name("sayings.json")
+Sayings = Mapping[str, Mapping[str, Sequence[str]]]  # by kind, its further `names`, and `phrases` that tell of it without a name
+
 PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
 SHORT = {"n": "n", "v": "v", "a": "a", "adj": "a", "adv": "r"}  # what GCIDE writes for them
 ARTICLE = re.compile(r"\n(?=\S.*\\)")  # begins like this: Sofa \So"fa\, n.
@@ -24,6 +28,15 @@ PIECE = re.compile(r"\n\s*\n|\n(?=\s+(?:\d+\.|\([a-z]\)) )")  # a paragraph, or 
 NOT_EXPLAINED = re.compile(r" {9}|\s*(?:Syn|Note|Usage):")  # quotations are indented
 COMMON = 2000  # a word of this place among the commonest counts half as much as a rare one
 MIDDLE = 20_000  # words whose mean is the middle of all
+
+
+def read_sayings() -> Sayings:
+    """What people may call the procedural kinds, written down by hand."""
+    found: Sayings = json.loads(SAYINGS.read_text())
+    return found
+
+
+# ---- WordNet
 
 
 @dataclass(frozen=True)
