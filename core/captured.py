@@ -25,7 +25,7 @@ from torch import Tensor
 from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
 from core.captured_layers import Memories, Texts, Weights, feed
 from core.conditioning import Text, guide
-from core.decoding import LOWEST, OnFace, Row, Sampling, count_texts, decode
+from core.decoding import LOWEST, TINY, OnFace, Row, Sampling, count_texts, decode
 from core.engine import Engine, Run
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
 from core.mesh import IntArray
@@ -238,14 +238,17 @@ class Room:
         for vertex in range(self.v):
             self.fine.advance()
             known = torch.mm(corner.to(self.weights.dtype), self.weights.last_vertex).float()
-            parts = []
+            waiting, parts = self.grammar.nothing_waits, []
             for level in range(self.k):
                 at = vertex * self.k + level
                 allowed = self.grammar.allowed(vertex, level, faces)
-                if level == 0 and self.engine.reads_waiting:
-                    known = known + self.engine.read_waiting(self.grammar.waiting(vertex))
+                if level == 0:
+                    waiting = self.grammar.waiting(vertex)
+                    known = known + self.engine.read_waiting(waiting) if self.engine.reads_waiting else known
                 logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
-                drawn, peak = self.draw(logits, allowed, self.grammar.settled(vertex), chances[at])
+                settled = self.grammar.settled(vertex)
+                drawn, peak = self.draw(logits, allowed, settled, waiting[:, level], chances[at])
+                waiting = torch.where((drawn == waiting[:, level])[:, None], waiting, self.grammar.nothing_waits)
                 if at == 0:
                     self.end(drawn == self.grammar.end, peak > LOWEST)
                 self.grammar.push(vertex, level, drawn)
@@ -282,10 +285,11 @@ class Room:
         self.ended.logical_or_(end & self.alive)
         self.alive.logical_and_(~end)
 
-    def draw(self, logits: Tensor, allowed: Tensor, settled: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
+    def draw(self, logits: Tensor, allowed: Tensor, settled: Tensor, waiting: Tensor, chances: Tensor) -> tuple[Tensor, Tensor]:
         """[r] codes drawn as core.decoding.draw does, and the highest logit [r]: LOWEST where nothing was allowed, or too little.
 
-        settled: [r] where the code follows from those before it, so that it does not matter what the model makes of it.
+        settled: [r] where the code follows from those before it, so that it does not matter what the model makes of it. waiting: [r] the
+        next code of the corner that waits, `end` for none.
         """
         expected = logits.softmax(1).mul_(allowed).sum(1)
         hopeless = (expected < self.give_up) & (self.made > 0) & ~settled
@@ -293,9 +297,15 @@ class Room:
         peak = logits.amax(1, keepdim=True)
         if self.size.greedy:
             return logits.argmax(1), peak[:, 0]
-        weights = logits.sub_(peak).mul_(self.inverse_temperature).exp_()
+        likely = logits.sub_(peak).double().exp_()
+        single = torch.stack([torch.full_like(waiting, self.grammar.end), waiting], 1)
+        of_single, others = likely.gather(1, single), likely.scatter(1, single, 0)
+        of_others = others.sum(1, keepdim=True)
+        least = self.min_p * torch.maximum(of_single.amax(1, keepdim=True), of_others)
+        weights = (others / others.amax(1, keepdim=True).clamp_min(TINY)).pow_(self.inverse_temperature)
         weights.mul_(weights >= self.min_p)
-        total = weights.cumsum(1)
+        weights.mul_(of_others * (of_others >= least) / weights.sum(1, keepdim=True).clamp_min(TINY))
+        total = weights.scatter_(1, single, of_single * (of_single >= least)).cumsum(1)
         return (total <= (chances * total[:, -1])[:, None]).sum(1), peak[:, 0]
 
     def plan(self, corners: Tensor, length: int) -> None:

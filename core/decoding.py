@@ -26,6 +26,7 @@ OnFace = Callable[[int], None]  # the row that has a new face
 
 NOTHING = -1  # drawn where nothing is allowed
 LOWEST = -1e30  # below every logit that is allowed
+TINY = 1e-300
 
 
 class Stepper(Protocol):
@@ -72,7 +73,8 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True)
 class Sampling:
-    """temperature: 0 takes the likeliest code. min_p: codes less likely than this share of the likeliest are never drawn.
+    """temperature: of what is neither the end nor waits (see `weights`); 0 takes the likeliest code. min_p: codes less likely than this
+    share of the likeliest are never drawn.
 
     guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch). remove_parallel_component: as
     in core.conditioning.guide. give_up: a row whose grammar allows less than this share of what the model expects next has gone wrong
@@ -203,9 +205,10 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     guess, ahead = face.T, None  # [b, k] a draft of the corner at hand, and its logits for as long as what is drawn is what was guessed
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
-        if level == 0 and stepper.reads_waiting:
-            nothing = (rows[0].grammar.end,) * stepper.codes_per_vertex
-            stepper.tell_waiting(state, tensor(np.array([row.grammar.waiting() or nothing for row in rows])))
+        if level == 0:
+            waiting = waiting_symbols(rows)
+            if stepper.reads_waiting:
+                stepper.tell_waiting(state, tensor(waiting))
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
             guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
         elif level == 0:
@@ -215,14 +218,21 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
         else:
             logits = stepper.step_fine(state, vertex, level) if ahead is None else ahead[:, level]
             logits = guide(logits, sampling.guidance_scale, sampling.remove_parallel_component) if guided else logits
-            drawn = draw(logits.numpy(force=True), rows, live, chances[at], sampling)
+            drawn = draw(logits.numpy(force=True), rows, live, waiting[:, level], chances[at], sampling)
         live = push(rows, live, drawn, symbols)
+        waiting[symbols != waiting[:, level]] = rows[0].grammar.end
         if not live:
             break
         stepper.take(state, level, tensor(symbols))
         if ahead is not None and (guess[live, level] != symbols[live]).any():
             ahead = None
     return face.T, live
+
+
+def waiting_symbols(rows: list[Row]) -> IntArray:
+    """[b, k] the symbols of the corner that waits for each row, `end` for nothing."""
+    nothing = (rows[0].grammar.end,) * rows[0].grammar.codes_per_vertex
+    return np.array([row.grammar.waiting() or nothing for row in rows])
 
 
 def guesses(rows: list[Row], face: IntArray, k: int) -> IntArray | None:
@@ -252,10 +262,18 @@ def push(rows: list[Row], live: list[int], drawn: list[int], symbols: IntArray) 
     return going_on
 
 
-def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances: NDArray[np.float64], sampling: Sampling) -> list[int]:
+def draw(
+    logits: NDArray[np.float32],
+    rows: list[Row],
+    live: list[int],
+    waiting: IntArray,
+    chances: NDArray[np.float64],
+    sampling: Sampling,
+) -> list[int]:
     """A symbol for each row, or NOTHING if its grammar allows none or too little; what it is for rows that are not live does not matter.
 
-    logits: [b, vocabulary], overwritten. chances: [b] random numbers in 0..1.
+    logits: [b, vocabulary], overwritten. waiting: [b] the next symbol of the corner that waits, `end` for none. chances: [b] random
+    numbers in 0..1.
     """
     expected = np.exp(logits - logits.max(1, keepdims=True))
     for place in live:
@@ -267,9 +285,26 @@ def draw(logits: NDArray[np.float32], rows: list[Row], live: list[int], chances:
     if sampling.temperature == 0:
         symbols = logits.argmax(1)
     else:
-        weights = np.exp((logits - np.maximum(peak, LOWEST)[:, None]) * np.float64(1 / sampling.temperature))
-        if sampling.min_p:
-            weights *= weights >= sampling.min_p
-        total = weights.cumsum(1)
+        total = weights(logits - np.maximum(peak, LOWEST)[:, None], waiting, rows[0].grammar.end, sampling).cumsum(1)
         symbols = (total <= (chances * total[:, -1])[:, None]).sum(1)
     return [symbol if highest > LOWEST else NOTHING for symbol, highest in zip(symbols.tolist(), peak.tolist(), strict=True)]
+
+
+def weights(logits: NDArray[np.float32], waiting: IntArray, end: int, sampling: Sampling) -> NDArray[np.float64]:
+    """[b, vocabulary] how likely each symbol is to be drawn.
+
+    What comes is the end, the corner that waits, or something else. Which of the three is as likely as the model has it, but for those
+    less likely than min_p allows; the temperature counts among all else. Were it to choose among all symbols, something new, which may be
+    in many places, would hardly ever come where one of the others may, which are single symbols: parts would be left out.
+    """
+    row, single = np.arange(len(logits)), np.stack([np.full(len(logits), end), waiting])
+    likely = np.exp(logits, dtype=np.float64)
+    of_single = likely[row, single]
+    likely[row, single] = 0
+    of_others = likely.sum(1)
+    least = sampling.min_p * np.maximum(of_single.max(0), of_others)
+    likely = (likely / np.maximum(likely.max(1, keepdims=True), TINY)) ** (1 / sampling.temperature)
+    likely *= likely >= sampling.min_p
+    likely *= (of_others * (of_others >= least) / np.maximum(likely.sum(1), TINY))[:, None]
+    likely[row, single] = of_single * (of_single >= least)
+    return likely

@@ -46,6 +46,7 @@ BACK = 6  # faces that a sample which has gone wrong is taken back at first
 GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
+REACH = 1.5  # steps of the grid that a mesh may stay away from a side of the box that it is to fill
 CONTEXT = 8  # faces that a learned decoder looks back on for the one just streamed
 
 
@@ -102,17 +103,22 @@ class Draft:
 
 @dataclass(frozen=True)
 class Sample:
-    """A mesh that was drawn, and what is wrong with it: whether it did not end or not begin, and how many faces and edges are not as they
-    should be, or how many faces it has got to, which count against that.
+    """A mesh that was drawn, and what is wrong with it: whether it did not end or not begin; how many faces and edges are not as they
+    should be, or how many faces it has got to, which count against that; and how many sides of the box that it was to fill are not reached.
     """
 
     row: Row
     mesh: Mesh
-    flaws: tuple[bool, int]
+    flaws: tuple[bool, int, int]
 
     @property
     def sound(self) -> bool:
-        return self.flaws == (False, 0)
+        return self.flaws == (False, 0, 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is sound but for the size of it."""
+        return self.flaws[:2] == (False, 0)
 
 
 class MeshGPT:
@@ -233,8 +239,8 @@ class MeshGPT:
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
         is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
         that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and later
-        oftener, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on. If
-        nothing helps, the sample with the fewest flaws is the result.
+        oftener, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on, and
+        until then must reach every side of the bounds, if there are any. If nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -256,9 +262,10 @@ class MeshGPT:
             self.draw(task, drafts[first : first + together], should_stop)
         for draft in drafts:
             for attempt in range(1, attempts):
-                if draft.best.sound:
+                late = 2 * attempt > attempts
+                if draft.best.sound or (late and draft.best.whole):
                     break
-                self.go_back(task, draft, should_stop, leave_open=task.prefix is not None and 2 * attempt > attempts)
+                self.go_back(task, draft, should_stop, leave_open=late and task.prefix is not None)
         for draft in drafts:
             if draft.best.row is not draft.rows[0]:
                 task.stream(draft.variant, task.given, self.coordinates(task.new(draft.best.row.faces), task.prefix))
@@ -424,7 +431,15 @@ class MeshGPT:
         report = mesh.report()
         open_before = prefix.mesh.report().boundary_edges if prefix else 0
         broken = report.degenerate + max(0, report.boundary_edges - open_before)
-        return Sample(row, mesh, (not row.ended or not faces, broken if row.ended else -len(row.faces)))
+        return Sample(row, mesh, (not row.ended or not faces, broken if row.ended else -len(row.faces), self.unfilled_sides(task, mesh)))
+
+    def unfilled_sides(self, task: Task, mesh: Mesh) -> int:
+        """How many sides of the box that it was to fill a completed mesh does not reach."""
+        if task.request.bounds is None or task.prefix is None or not len(mesh.faces):
+            return 0
+        reached = np.stack([mesh.vertices.min(0), mesh.vertices.max(0)])
+        short = np.abs(reached - np.array(task.request.bounds)) / task.prefix.frame.scale * (self.tokenizer.levels - 1)
+        return int((short > REACH).sum())
 
     def best(self, task: Task, samples: list[Sample]) -> Sample:
         """Of the candidates of one variant the sound one that suits the wish best; without a sound one, that with the fewest flaws.

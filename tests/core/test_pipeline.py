@@ -152,6 +152,19 @@ def test_a_mesh_to_complete_may_stay_open_where_it_was_when_closing_it_comes_to_
     assert (result.ended, result.mesh.report().boundary_edges) == (True, given.report().boundary_edges)
 
 
+@pytest.mark.parametrize(("top", "draws"), [(5, 1), (5.1, 1), (8, 4)])
+def test_a_mesh_that_stays_away_from_its_bounds_is_drawn_again_until_half_of_the_times_are_over(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch, top: float, draws: int
+) -> None:
+    def one_face(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        assert task.prefix is not None
+        rows[0].faces, rows[0].ended = [task.prefix.codes[0].tolist()[3:] + task.prefix.codes[0].tolist()[:3]], True
+
+    monkeypatch.setattr(model, "decode", one_face)
+    result = model.run(Request("a chair", BOX, bounds=((1, 0, 2), (2, 2, top))), attempts=6)[0]
+    assert (result.ended, result.drawn, len(result.mesh.faces)) == (True, draws, 7)
+
+
 def test_a_first_sample_can_be_had_as_it_is(model: MeshGPT) -> None:
     result = model.run(Request("a chair", max_faces=1), attempts=1)[0]
     assert (result.ended, result.rejected, result.drawn) == (False, 0, 1)
@@ -163,7 +176,7 @@ def all_sound(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     drawn: list[Sample] = []
 
     def build(task: Task, row: Row) -> Sample:
-        drawn.append(replace(MeshGPT.build(model, task, row), flaws=(not row.faces, 0)))
+        drawn.append(replace(MeshGPT.build(model, task, row), flaws=(not row.faces, 0, 0)))
         return drawn[-1]
 
     monkeypatch.setattr(model, "build", build)
@@ -204,6 +217,7 @@ def test_candidates_are_the_samples_that_attempts_would_have_drawn(model: MeshGP
     all_sound.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Sample, "sound", False)
+        patch.setattr(Sample, "whole", False)
         model.run(Request("a chair", max_faces=5, candidates=1))
     assert all(same(one, other.mesh) for one, other in zip(at_once, all_sound, strict=True))
 
@@ -242,7 +256,7 @@ def test_only_broken_candidates_count_as_rejected(model: MeshGPT, all_sound: lis
     build = model.build
 
     def every_other_one_open(task: Task, row: Row) -> Sample:
-        return replace(build(task, row), flaws=(False, len(all_sound) % 2))
+        return replace(build(task, row), flaws=(False, len(all_sound) % 2, 0))
 
     monkeypatch.setattr(model, "build", every_other_one_open)
     result = model.run(Request("a chair", max_faces=5, candidates=6))[0]
