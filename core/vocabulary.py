@@ -59,7 +59,7 @@ ENDINGS = (
 @dataclass(frozen=True)
 class Vocabulary:
     """kinds: what the model makes. known: names that captions have for them. nouns: single words for anything that it has seen.
-    names: further names, each with the number of its kind. words: stems, each with the numbers of some kinds and by how many tenths of a
+    names: further names, each with the number of its kind. said: stems of the words of captions. words: stems, each with the numbers of some kinds and by how many tenths of a
     nat it speaks for them, in turn. All names are without plurals.
     """
 
@@ -67,6 +67,7 @@ class Vocabulary:
     known: frozenset[str]
     nouns: frozenset[str]
     names: Mapping[str, int]
+    said: frozenset[str]
     words: Mapping[str, Sequence[int]]
 
     @classmethod
@@ -92,6 +93,7 @@ class Vocabulary:
             frozenset(as_name(name) for names in entries["known"].values() for name in names),
             frozenset(singular(noun) for noun in nouns if stem_of(noun) not in general),
             {name: number for number, kind in enumerate(kinds) for name in entries["names"].get(kind, "").split(",") if name},
+            frozenset(entries["said"]),
             entries["words"],
         )
 
@@ -99,7 +101,7 @@ class Vocabulary:
         """The prompt in words that the model knows; None if it names something known, or if it is not likely enough what it means.
 
         A name gives way to its kind where it stands, so that "a small timepiece with two hands" is "a small clock with two hands"; where
-        there is none, the reading is the likeliest kind alone.
+        there is none, or words that no caption says stand beside it, the reading is the likeliest kind alone.
         """
         places = list(WORD.finditer(prompt.lower()))
         words = [match[0] for match in places]
@@ -110,7 +112,7 @@ class Vocabulary:
         kind = self.likeliest(words, found and self.names[found[2]])
         if kind is None:
             return None
-        if found is None or self.names[found[2]] != kind:
+        if found is None or self.names[found[2]] != kind or not self.says(words[: found[0]] + words[found[1] :]):
             return with_article(self.kinds[kind])
         first, last, _ = found
         said = plural(self.kinds[kind]) if singular(words[last - 1]) != words[last - 1] else self.kinds[kind]
@@ -123,6 +125,10 @@ class Vocabulary:
         longer = {name for first, _, name in spans(words) if first < head and " " in name}
         single = {singular(word) for place, word in enumerate(words[:head], 1) if word not in MATERIALS or place == head}
         return bool(self.known & (longer | single) or self.nouns & single)
+
+    def says(self, words: Sequence[str]) -> bool:
+        """Whether captions say all of the words that mean something."""
+        return all(word in EMPTY or len(word) == 1 or stem_of(word) in self.said for word in words)
 
     def name_in(self, head: Sequence[str]) -> tuple[int, int, str] | None:
         """The longest name that the words end in, or that stands before "of": from where to where it stands, and the name."""

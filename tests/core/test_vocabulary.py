@@ -25,6 +25,7 @@ ENTRIES = {
         "rock": ["rock", "stone"],
     },
     "general": ["animal", "plant", "device"],
+    "said": ["small", "two", "bulb", "fat", "gam", "clock", "ston"],
     "names": {"dog": "canine,basset hound", "clock": "timepiece,hourglass"},
     "words": {
         "bark": [0, 40, 1, 4],
@@ -55,6 +56,11 @@ def test_a_name_gives_way_to_its_kind_and_all_else_stays(small: Vocabulary) -> N
     assert small.reading("A small hourglass with two bulbs") == "A small clock with two bulbs"
     assert small.reading("an hourglass") == "a clock"
     assert small.reading("two canines for a game") == "two dogs for a game"
+
+
+def test_a_name_among_words_that_no_caption_says_is_read_as_the_kind_alone(small: Vocabulary) -> None:
+    assert small.reading("a hairless hourglass") == "a clock"
+    assert small.reading("hourglasses for a spaceship") == "a clock"
 
 
 def test_the_longest_name_counts(small: Vocabulary) -> None:
@@ -133,7 +139,7 @@ def test_names_are_compared_without_plurals() -> None:
 
 def test_a_model_makes_what_the_reading_says_and_tells_so(checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
-    entries = {"known": {"chair": ["chair"], "table": ["table"]}, "general": [], "names": {"chair": "throne"}, "words": {}}
+    entries = {"known": {"chair": ["chair"], "table": ["table"]}, "general": [], "said": ["high"], "names": {"chair": "throne"}, "words": {}}
     (tmp_path / FILE).write_text(json.dumps(entries))
     model = MeshGPT.from_pretrained(tmp_path, "cpu")
     read, plain = (model.run(Request(text, max_faces=5, seed=3), attempts=1)[0] for text in ("a high throne", "a high chair"))

@@ -115,6 +115,7 @@ def make_dictionary(
         "source": SOURCE,
         "known": known,
         "general": sorted(plain | general_words(net, tops, known)),
+        "said": sorted({stem for texts in captions.values() for caption in texts for stem in stems(caption)}),
         "names": {kind: ",".join(names) for kind, names in further_names(net, tops, sayings, said).items()},
         "words": words,
     }
