@@ -59,8 +59,8 @@ ENDINGS = (
 @dataclass(frozen=True)
 class Vocabulary:
     """kinds: what the model makes. known: names that captions have for them. nouns: single words for anything that it has seen.
-    names: further names, each with the number of its kind. said: stems of the words of captions. words: stems, each with the numbers of some kinds and by how many tenths of a
-    nat it speaks for them, in turn. All names are without plurals.
+    names: further names, each with the number of its kind. said: stems of the words of captions. words: stems, each with the numbers of
+    some kinds and by how many tenths of a nat it speaks for them, in turn. All names are without plurals.
     """
 
     kinds: Sequence[str]

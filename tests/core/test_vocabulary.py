@@ -139,7 +139,8 @@ def test_names_are_compared_without_plurals() -> None:
 
 def test_a_model_makes_what_the_reading_says_and_tells_so(checkpoint: Path, tmp_path: Path) -> None:
     shutil.copytree(checkpoint, tmp_path, dirs_exist_ok=True)
-    entries = {"known": {"chair": ["chair"], "table": ["table"]}, "general": [], "said": ["high"], "names": {"chair": "throne"}, "words": {}}
+    known = {"chair": ["chair"], "table": ["table"]}
+    entries = {"known": known, "general": [], "said": ["high"], "names": {"chair": "throne"}, "words": {}}
     (tmp_path / FILE).write_text(json.dumps(entries))
     model = MeshGPT.from_pretrained(tmp_path, "cpu")
     read, plain = (model.run(Request(text, max_faces=5, seed=3), attempts=1)[0] for text in ("a high throne", "a high chair"))

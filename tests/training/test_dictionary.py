@@ -172,6 +172,13 @@ def test_what_is_written_down_of_a_kind_names_it_and_speaks_for_it(folder: Path,
     assert (found["words"]["slipper"][0], found["words"]["ben"][0]) == (1, 0)
 
 
+def test_a_word_that_is_said_of_many_kinds_is_the_name_of_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sayings = {"dog": {"names": ["rover"], "phrases": []}, "clock": {"names": [], "phrases": ["wakes a rover"]}}
+    assert "rover" in make_dictionary(WordNet.read(folder), sayings, {}, ["clock", "dog"], [])["names"]["dog"]
+    monkeypatch.setattr(dictionary, "OF_MANY", 2)
+    assert "rover" not in make_dictionary(WordNet.read(folder), sayings, {}, ["clock", "dog"], [])["names"]["dog"]
+
+
 def test_every_procedural_kind_has_something_written_down() -> None:
     sayings = read_sayings()
     assert sayings.keys() == FAMILIES.keys()

@@ -86,6 +86,7 @@ AGREE = 0.6  # how much word vectors count beside the walk
 LEAST, CLEAR, MOST_KINDS = 0.6, 1.5, 6  # nats for a kind that are kept of a word, nats that its clearest one has, and kinds
 PLAIN, SAYING = 100, 1.5  # a word in so many explanations that speaks for no kind by so many nats is one of those said of everything
 OFTEN, COMMONEST = 5, 25_000  # a word is kept that stands in so many explanations, or is one of so many commonest
+OF_MANY = 7  # kinds of which it is written down that make a word, such as "seat", the name of none
 SHARE, SHARE_OF_PERSON = 0.3, 0.5  # of what a name may mean that must be of the kind; many a word is also one for somebody
 
 
@@ -151,7 +152,7 @@ def general_words(net: WordNet, tops: Mapping[str, list[str]], known: Mapping[st
 
 def further_names(net: WordNet, tops: Mapping[str, list[str]], sayings: Sayings, said: set[str]) -> dict[str, list[str]]:
     """What else the kinds may be called: names of their meanings, of all below, and of what is directly above no other kind; and those
-    written down for one kind that WordNet does not give to another.
+    written down for one kind that WordNet does not give to another and of whose words one is not said of many.
 
     said: names that need no further word. A longer name that ends in a name is left out, for that one is found in it.
     """
@@ -170,8 +171,10 @@ def further_names(net: WordNet, tops: Mapping[str, list[str]], sayings: Sayings,
                 found[kind].add(plain)
     written = {kind: {as_name(name) for name in sayings.get(kind, {}).get("names", ())} - said for kind in tops}
     claims = Counter(name for names in (*found.values(), *written.values()) for name in names)
+    kinds_of = Counter(stem for entry in sayings.values() for stem in set(stems(" ".join([*entry["names"], *entry["phrases"]]))))
     for kind, names in written.items():
-        found[kind] |= {name for name in names if claims[name] == 1 and len(name) > 2 and name.count(" ") < LONGEST}
+        own = (name for name in names if claims[name] == 1 and min(map(kinds_of.__getitem__, stems(name)), default=OF_MANY) < OF_MANY)
+        found[kind] |= {name for name in own if len(name) > 2 and name.count(" ") < LONGEST}
     short = said | set().union(*found.values())
     return {kind: sorted(name for name in names if " " not in name or name.split()[-1] not in short) for kind, names in found.items()}
 
