@@ -43,7 +43,7 @@ def old_model(folder: Path, max_faces: int) -> Path:
 
 def test_the_result_knows_the_folder_and_what_the_model_knew(monoliths: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old, out = old_model(tmp_path, max_faces=64), tmp_path / "runs/monoliths"
-    words = json.dumps({"known": {"stool": ["stool"]}, "general": [], "names": {"stool": "tripod"}, "words": {}})
+    words = json.dumps({"known": {"stool": ["stool"]}, "general": [], "said": [], "names": {"stool": "tripod"}, "words": {}})
     (old / "words.json").write_text(words)
     ticks = itertools.count()
     monkeypatch.setattr(script, "train", partial(train, clock=lambda: float(next(ticks))))
