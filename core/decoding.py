@@ -206,7 +206,7 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
         if level == 0:
-            waiting = waiting_symbols(rows)
+            waiting = waiting_symbols(rows, stepper.codes_per_vertex)
             if stepper.reads_waiting:
                 stepper.tell_waiting(state, tensor(waiting))
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
@@ -229,9 +229,9 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     return face.T, live
 
 
-def waiting_symbols(rows: list[Row]) -> IntArray:
+def waiting_symbols(rows: list[Row], k: int) -> IntArray:
     """[b, k] the symbols of the corner that waits for each row, `end` for nothing."""
-    nothing = (rows[0].grammar.end,) * rows[0].grammar.codes_per_vertex
+    nothing = (rows[0].grammar.end,) * k
     return np.array([row.grammar.waiting() or nothing for row in rows])
 
 
