@@ -33,7 +33,7 @@ from core.discretizer import MeshDiscretizer
 from core.drafts import EdgeDrafter
 from core.engine import Engine
 from core.engine_layers import Layer, Matrix
-from core.grammar import ABSENT, CodeGrammar
+from core.grammar import ABSENT, CodeGrammar, Corner
 from core.mesh import FloatArray, IntArray
 from core.pipeline import Request
 from core.properties import Properties
@@ -96,6 +96,9 @@ class Script(CodeGrammar):
         mask[:] = False
         mask[self.absent if self.codes[self.at] == ABSENT else self.codes[self.at]] = True
         return mask
+
+    def waiting(self) -> Corner:
+        return self.grammar.waiting()
 
     def push(self, code: int) -> None:
         self.grammar.push(code)
