@@ -151,15 +151,20 @@ def some_part(rng: np.random.Generator, levels: int, corners: int, count: int) -
     return part[rng.random(len(part)) < 0.5]
 
 
+def a_grammar(rng: np.random.Generator, grid: Grid, given_faces: int) -> tuple[CoordinateGrammar, IntArray]:
+    """A grammar at its beginning, and the faces that it was given."""
+    part = some_part(rng, grid.levels, grid.corners, given_faces)
+    grammar = CoordinateGrammar(grid.levels, part, grid.corners)
+    if not grid.close_given:
+        grammar.leave_open()
+    return grammar, part
+
+
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 4), st.integers(0, 4), st.sampled_from([3, 4]), st.booleans())
 def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_faces: int, corners: int, close_given: bool) -> None:
-    rng = np.random.default_rng(seed)
-    part = some_part(rng, levels, corners, given_faces)
-    grammar = CoordinateGrammar(levels, part, corners)
-    if not close_given:
-        grammar.leave_open()
-    grid, before = Grid(levels, corners, close_given), []
+    rng, grid, before = np.random.default_rng(seed), Grid(levels, corners, close_given), []
+    grammar, part = a_grammar(rng, grid, given_faces)
     for _ in range(3 * corners * 8):
         allowed = grammar.allowed()
         np.testing.assert_array_equal(allowed, plainly_allowed(grammar.face, before, part.tolist(), grid))
@@ -197,12 +202,8 @@ def next_corner(codes: list[int], grid: Grid) -> Vertex:
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(0, 4), st.sampled_from([3, 4]), st.booleans())
 def test_what_waits_is_the_lowest_that_is_due(seed: int, levels: int, given_faces: int, corners: int, close_given: bool) -> None:
-    rng = np.random.default_rng(seed)
-    part = some_part(rng, levels, corners, given_faces)
-    grammar = CoordinateGrammar(levels, part, corners)
-    if not close_given:
-        grammar.leave_open()
-    grid, before = Grid(levels, corners, close_given), []
+    rng, grid, before = np.random.default_rng(seed), Grid(levels, corners, close_given), []
+    grammar, part = a_grammar(rng, grid, given_faces)
     while len(before) < 12 and len(choices := np.flatnonzero(grammar.allowed()[: grammar.end])):
         if len(grammar.face) % 3 == 0:
             assert grammar.waiting() == plainly_waiting(grammar.face, before, part.tolist(), grid)

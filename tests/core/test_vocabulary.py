@@ -168,6 +168,11 @@ def test_the_default_model_reads_other_words(default: Vocabulary, prompt: str, r
     assert default.reading(prompt) == reading
 
 
+def test_what_the_default_model_cannot_make_is_not_read_as_something_else(default: Vocabulary) -> None:
+    for prompt in ("a fire-breathing dragon", "a piano", "a grand piano", "a bicycle", "an elephant", "a pair of scissors", "democracy"):
+        assert default.reading(prompt) is None
+
+
 def test_what_the_default_model_cannot_make_is_seldom_read_as_something_else(default: Vocabulary) -> None:
     prompts = (
         "a dragon", "a grand piano", "a bicycle", "an elephant", "a pair of scissors", "democracy", "a pizza", "a banana", "a guitar",
