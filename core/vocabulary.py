@@ -20,7 +20,7 @@ from core.checkpoint import bad_checkpoint
 
 FILE = "words.json"
 LIKELY = 2.0  # nats by which words must speak for a kind, more than for an average one
-SURE, SURE_OF_FEW = 0.25, 0.5  # how likely it must be among all kinds; and by FEW words, which may well name something else
+SURE, SURE_OF_FEW = 0.25, 0.5  # how likely it must be among all kinds; and by FEW words, if one of them may well name something else
 FEW = 2
 NAME = 5.0  # nats by which a name speaks for its kind
 LONGEST = 4  # words of a name
@@ -109,7 +109,8 @@ class Vocabulary:
         if self.knows(words, len(head)):
             return None
         found = self.name_in(head)
-        kind = self.likeliest(words, found and self.names[found[2]])
+        least = SURE if len({*stems(prompt)}) > FEW or not stems(" ".join(head)) else SURE_OF_FEW
+        kind = self.likeliest(words, found and self.names[found[2]], least)
         if kind is None:
             return None
         if found is None or self.names[found[2]] != kind or not self.says(words[: found[0]] + words[found[1] :]):
@@ -135,9 +136,9 @@ class Vocabulary:
         found = [span for span in spans(head) if span[2] in self.names and head[span[1] : span[1] + 1] in ([], ["of"])]
         return max(found, key=lambda span: span[1] - span[0], default=None)
 
-    def likeliest(self, words: Sequence[str], named: int | None) -> int | None:
+    def likeliest(self, words: Sequence[str], named: int | None, least: float) -> int | None:
         """The number of the kind that the words speak for most; None if that is not enough. named: the kind that a name among them stands
-        for.
+        for. least: how likely it must be.
         """
         nats = [0.0] * len(self.kinds)
         said = {stem_of(word) for word in words if word not in EMPTY and len(word) > 1}
@@ -147,7 +148,7 @@ class Vocabulary:
             nats[named] += NAME
         best = max(range(len(nats)), key=lambda kind: nats[kind])
         share = 1 / sum(math.exp(other - nats[best]) for other in nats)
-        return best if nats[best] >= LIKELY and share >= (SURE if len(said) > FEW else SURE_OF_FEW) else None
+        return best if nats[best] >= LIKELY and share >= least else None
 
     def speaks(self, stem: str) -> Iterator[tuple[int, int]]:
         """The kinds that a stem speaks for, and by how many tenths of a nat."""

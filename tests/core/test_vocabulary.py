@@ -86,6 +86,11 @@ def test_few_words_must_be_surer_than_many(small: Vocabulary) -> None:
     assert small.reading("a ringing object for the wrist") == "a clock"
 
 
+def test_few_words_are_enough_where_nothing_else_is_named(small: Vocabulary) -> None:
+    assert small.reading("something that rings") == "a clock"
+    assert small.reading("a thing that rings") == "a clock"
+
+
 def test_words_for_many_kinds_are_not_read(small: Vocabulary) -> None:
     assert small.reading("something loud, very loud") is None
     assert small.reading("an object that is very loud indeed, always") is None

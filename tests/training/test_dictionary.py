@@ -13,7 +13,7 @@ from core import vocabulary
 from core.errors import MeshGPTError
 from core.vocabulary import Vocabulary
 from training.data import dictionary
-from training.data.dictionary import main, make_dictionary, meanings_of
+from training.data.dictionary import main, make_dictionary, meanings_of, other_names, set_right
 from training.data.lexicon import WordNet, read_gcide, read_sayings, read_vectors, together
 from training.procedural import FAMILIES
 
@@ -177,6 +177,22 @@ def test_a_word_that_is_said_of_many_kinds_is_the_name_of_none(folder: Path, mon
     assert "rover" in make_dictionary(WordNet.read(folder), sayings, {}, ["clock", "dog"], [])["names"]["dog"]
     monkeypatch.setattr(dictionary, "OF_MANY", 2)
     assert "rover" not in make_dictionary(WordNet.read(folder), sayings, {}, ["clock", "dog"], [])["names"]["dog"]
+
+
+def test_words_are_set_right_by_what_is_written_down_and_by_names_of_other_things() -> None:
+    known = {"guard": np.array([0, 1.0]), "soup": np.array([2.0, 0]), "bark": np.array([1.0, 0])}
+    nats = set_right(known, [["guards you", "it slobbers"], ["it chimes"]], ["a soup bowl"])
+    assert nats["guard"][0] > nats["guard"][1]  # a word that spoke for the other kind
+    assert nats["slobber"][0] > 2 > -2 > nats["slobber"][1]  # one that nothing was known of
+    assert nats["chim"][1] > 2
+    assert abs((nats["soup"] + nats["bowl"]) @ [1, -1]) < 0.1
+    np.testing.assert_array_equal(nats["bark"], known["bark"])
+
+
+def test_names_of_other_things_are_those_of_no_kind(folder: Path) -> None:
+    net = WordNet.read(folder)
+    names = other_names(net, {"dog": meanings_of(net, "dog")}, {"clock"})
+    assert names == ["animal", "beast", "entity", "frump", "hourglass", "timepiece"]
 
 
 def test_every_procedural_kind_has_something_written_down() -> None:

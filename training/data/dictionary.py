@@ -11,18 +11,20 @@ All meanings and the words they are named and explained by are one network. A wa
 comes to a word the more often, the more the word has to do with that kind: by its own explanation, by that of things like it, by those of
 other words ("bark", "the sound made by a dog"), or over several of these. How much more often such a walk comes to a word than those from
 an average kind is by how much the word speaks for the kind. To this is added what its vector says, as learned from the names and
-explanations of the kinds: words that keep the same company in texts have vectors alike.
+explanations of the kinds: words that keep the same company in texts have vectors alike. What both say is then set right by what was
+written down: words are moved until each phrase speaks for its kind, and names of other things for none.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import filterfalse, islice
+from itertools import chain, filterfalse, islice
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +85,8 @@ SPREAD = 0.1  # of what is common to all kinds, added to what a walk finds, so t
 MOST_TEXTS, SOME_CAPTIONS = 600, 100  # names and explanations of a kind, and captions, from which it is learned what word vectors say
 FIRST = 6  # words of each that are read
 AGREE = 0.6  # how much word vectors count beside the walk
-LEAST, CLEAR, MOST_KINDS = 0.6, 1.5, 6  # nats for a kind that are kept of a word, nats that its clearest one has, and kinds
+DRAWN_BACK, OF_OTHERS = 1e-5, 0.2  # how hard it is to move a word from what is known of it; weight of other things beside the kinds
+LEAST, CLEAR, MOST_KINDS = 0.4, 1.0, 10  # nats for a kind that are kept of a word, nats that its clearest one has, and kinds
 PLAIN, SAYING = 100, 1.5  # a word in so many explanations that speaks for no kind by so many nats is one of those said of everything
 OFTEN, COMMONEST = 5, 25_000  # a word is kept that stands in so many explanations, or is one of so many commonest
 OF_MANY = 7  # kinds of which it is written down that make a word, such as "seat", the name of none
@@ -108,9 +111,11 @@ def make_dictionary(
     explained = explaining_words(net, tops, often, captions, written)
     said = {as_name(name) for names in known.values() for name in names} | set(map(as_name, nouns))
     nats = summed(walked(net, tops, explained), of_vectors(vectors, texts_of(net, tops, captions, written)))
-    kept = {stem for stem in nats if often[stem] >= OFTEN} | set(islice(vectors, COMMONEST))
+    nats = set_right(nats, list(written.values()), other_names(net, tops, said))
+    told = {stem for texts in written.values() for text in texts for stem in stems(text)}
+    kept = {stem for stem in nats if often[stem] >= OFTEN} | set(islice(vectors, COMMONEST)) | told
     numbers = [list(kinds).index(kind) for kind in tops]
-    words = {stem: told for stem in sorted(kept & nats.keys()) if (told := clearest(nats[stem], numbers))}
+    words = {stem: speaks for stem in sorted(kept & nats.keys()) if (speaks := clearest(nats[stem], numbers))}
     plain = {word for word, count in often.items() if count >= PLAIN and max(words.get(word, [0])[1::2], default=0) < SAYING * 10}
     return {
         "source": SOURCE,
@@ -337,6 +342,46 @@ def of_vectors(vectors: Mapping[str, FloatArray], texts: Sequence[Sequence[str]]
     optimizer.step(loss)
     found = (slopes - slopes.mean(1, keepdim=True)).detach().numpy() * AGREE
     return {stem: vector @ found for stem, vector in vectors.items()}
+
+
+# ---- what was written down
+
+
+def other_names(net: WordNet, tops: Mapping[str, list[str]], said: set[str]) -> list[str]:
+    """Names of things that are of no kind."""
+    whose = owners(net, tops)
+    others = (one for of_id, one in net.meanings.items() if of_id[0] == "n" and one.file in THINGS and of_id not in whose)
+    own = said.union(*(map(as_name, net.meanings[of_id].names) for of_id in whose))
+    names = {name for one in others for name in one.names if name.islower() and stems(name)}
+    return sorted(name for name in names if as_name(name) not in own)
+
+
+def set_right(nats: Mapping[str, FloatArray], texts: Sequence[Sequence[str]], others: Sequence[str]) -> dict[str, FloatArray]:
+    """[kinds] by how many nats each stem speaks for a kind, moved from `nats`, and as little as may be, until the words of each text
+    [kinds, of each] speak for its kind and those of other things for none.
+    """
+    stems_of = [sorted(set(stems(text))) for text in [*chain.from_iterable(texts), *others]]
+    number = {stem: place for place, stem in enumerate(sorted(set(chain.from_iterable(stems_of))))}
+    none = np.zeros(len(texts), np.float32)
+    known = torch.from_numpy(np.stack([nats.get(stem, none) for stem in number]).astype(np.float32))
+    places = torch.tensor([number[stem] for found in stems_of for stem in found])
+    begins = torch.tensor([0, *itertools.accumulate(map(len, stems_of))])[:-1]
+    kind = torch.cat([torch.full((len(found),), column) for column, found in enumerate(texts)])
+    weight = torch.cat([torch.full((len(found),), 1 / max(len(found), 1) / len(texts)) for found in texts])
+    moved = torch.zeros_like(known, requires_grad=True)
+    optimizer = torch.optim.LBFGS([moved], max_iter=60, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        said = F.embedding_bag(places, known + moved, begins, mode="sum").log_softmax(1)
+        of_texts, of_others = -said[range(len(kind)), kind] * weight, -said[len(kind) :].mean(1)
+        nats = of_texts.sum() + OF_OTHERS * of_others.sum() / max(len(others), 1) + DRAWN_BACK * moved.square().sum()
+        nats.backward()
+        return nats
+
+    optimizer.step(loss)
+    found = (known + moved - moved.mean(1, keepdim=True)).detach().numpy()
+    return {**nats, **{stem: found[place] for stem, place in number.items()}}
 
 
 def write_dictionary(wordnet: Path, gcide: Path, vectors: Path, model: Path) -> Path:
