@@ -18,6 +18,7 @@ from core.engine_weights import BlockWeights
 ROOM = 64  # memories grow by this many positions at a time
 PIECE = 256  # positions that look back over a window at once: more take more memory, and look at more that they may not see
 TINY = 1e-12  # the least scale of a row of int8 weights
+AT_ONCE = 2048  # rows of x that feed-forward widens at once: of a long mesh that would take more memory than all else
 WHOLE = 512  # rows of x from which on a pass is a whole one: no step has as many
 INT8_WIDTH = 32  # a row of int8 weights has a multiple of this many numbers
 
@@ -191,6 +192,8 @@ class Layer:
 
     def feed(self, x: Tensor) -> Tensor:
         """x: [n, d]. GELU(u) = (t + t erf t) / sqrt 2 with t = u / sqrt 2; both roots are in the matrices."""
+        if len(x) > AT_ONCE:
+            return torch.cat([self.feed(piece) for piece in x.chunk(-(-len(x) // AT_ONCE))])
         h = self.up(torch.layer_norm(x, self.norm))
         return self.down.add(x, torch.addcmul(h, h, torch.erf(h)))
 
