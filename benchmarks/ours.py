@@ -88,7 +88,7 @@ class Script(CodeGrammar):
     """A grammar that does the work of another one, and then allows only the next code of a script [faces, codes a face]."""
 
     def __init__(self, codes: IntArray, grammar: CodeGrammar, codebook_size: int) -> None:
-        super().__init__(codebook_size, codes_per_vertex=1)
+        super().__init__(codebook_size, grammar.codes_per_vertex)
         self.codes, self.at, self.grammar = codes.reshape(-1).tolist(), 0, grammar
 
     def allowed(self) -> NDArray[np.bool_]:
@@ -99,6 +99,12 @@ class Script(CodeGrammar):
 
     def waiting(self) -> Corner:
         return self.grammar.waiting()
+
+    def expected(self) -> Corner:
+        return self.grammar.expected()
+
+    def next_waiting(self) -> Corner:
+        return self.grammar.next_waiting()
 
     def push(self, code: int) -> None:
         self.grammar.push(code)

@@ -62,6 +62,18 @@ class BatchGrammar:
         """[r, k] CodeGrammar.waiting at that corner, `end` for nothing. Asked after what is allowed as its first code."""
         return self.nothing_waits
 
+    def expected(self, vertex: int) -> Tensor:
+        """[r, k] CodeGrammar.expected, in the same way."""
+        return self.nothing_waits
+
+    def next_waiting(self, vertex: int) -> Tensor:
+        """[r, k] CodeGrammar.next_waiting, in the same way."""
+        return self.nothing_waits
+
+    def hints(self, vertex: int) -> Tensor:
+        """[r, 3, k] core.hints.hints."""
+        return torch.stack([self.waiting(vertex), self.expected(vertex), self.next_waiting(vertex)], 1)
+
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         """Take the codes [r] that were drawn."""
         if vertex == 3 and level == 0:
@@ -172,10 +184,10 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex < 2:
             mask.logical_and_(self.floor[level] <= (self.high - self.started)[:, None])  # the end is above what an open edge allows
         if vertex == self.v - 1:
-            mask.scatter_(1, self.leading_to(self.matching, level), True)
+            mask.scatter_(1, self.codes_to(self.matching, level), True)
             mask[:, self.end].fill_(False)
         if vertex and level == 2:
-            mask.scatter_(1, self.leading_to(self.barred, level), False)
+            mask.scatter_(1, self.codes_to(self.barred, level), False)
         if vertex == 3 and level == 0:
             mask[:, self.absent].logical_and_(self.may_be_a_triangle())
         if vertex == self.v - 1 and level:
@@ -226,28 +238,49 @@ class BatchCoordinateGrammar(BatchGrammar):
             due_first = torch.where(due & (lower >= self.last[:, :1]), lower, self.anything).amin(1)
             return self.symbols(torch.minimum(due_first, self.start[:, 0]))
         first, last = self.face[0][:, None], self.face[-1][:, None]
-
-        def lowest(corners: Tensor, there: Tensor) -> Tensor:
-            """[r] of those corners [r, n] that may still come in this face."""
-            taken = (corners[..., None] == torch.stack(self.face, 1)[:, None]).any(2)
-            return torch.where(there & unmatched & (corners > first) & ~taken, corners, self.anything).amin(1)
-
-        led_to = lowest(starts, ends == last)
+        led_to = self.lowest(starts, unmatched & (ends == last))
         if vertex == 1:
             copy = torch.where(self.face[0] == self.start[:, 0], self.start[:, 1], self.anything)
             return self.symbols(torch.minimum(led_to, copy))
-        led_back = lowest(ends, starts == first)
-        found = self.symbols(torch.where(led_back < ANYTHING, led_back, led_to))
+        closing = self.leading_to(self.face[0])
+        found = torch.where(closing < ANYTHING, closing, led_to)
+        if vertex < self.v - 1:
+            found = torch.where(led_to < ANYTHING, led_to, closing)
+            onward = self.leading_to(closing)
+            found = torch.where(onward < ANYTHING, onward, found)
+        found = self.symbols(found)
         if vertex == 3:
             closes = (unmatched & (starts == first) & (ends == last)).any(1, keepdim=True)
             found = found.masked_fill(closes, self.absent)
         return torch.where(self.copying[:, None], self.coming[:, 3 * vertex : 3 * vertex + 3], found)
 
+    def expected(self, vertex: int) -> Tensor:
+        if vertex < 2 or self.v == 3:
+            return self.nothing_waits
+        first, second, *third = map(self.places, self.face)
+        corner = self.leading_to(self.face[0])
+        found = first + third[0] - second if third else second + self.places(corner) - first
+        on_grid = ((found >= 0) & (found < self.absent)).all(1)
+        return torch.where((on_grid if third else on_grid & (corner < ANYTHING))[:, None], found, self.nothing_waits)
+
+    def next_waiting(self, vertex: int) -> Tensor:
+        return self.symbols(self.leading_to(self.face[0])) if vertex == 2 == self.v - 2 else self.nothing_waits
+
+    def leading_to(self, corners: Tensor) -> Tensor:
+        """[r] the lowest corner from which a missing edge leads to this one [r] and that may still come in this face."""
+        starts, ends = self.edges[..., : self.slots]
+        return self.lowest(ends, self.open[0, :, : self.slots] & (starts == corners[:, None]))
+
+    def lowest(self, corners: Tensor, there: Tensor) -> Tensor:
+        """[r] of those corners [r, n] that are there [r, n] and may still come in this face; ANYTHING for none."""
+        taken = (corners[..., None] == torch.stack(self.face, 1)[:, None]).any(2)
+        return torch.where(there & (corners > self.face[0][:, None]) & ~taken, corners, self.anything).amin(1)
+
     def symbols(self, corners: Tensor) -> Tensor:
         """[r, 3] the symbols of corners [r]; `end` where there is none."""
         return torch.where((corners < ANYTHING)[:, None], self.places(corners), self.nothing_waits)
 
-    def leading_to(self, corners: Tensor, level: int) -> Tensor:
+    def codes_to(self, corners: Tensor, level: int) -> Tensor:
         """[r, n] the codes from which corners [r, n] can still come; `end` for those that no longer can."""
         ahead = (corners - self.started[:, None]).bitwise_and_(NOT_NEGATIVE)
         return ahead.floor_divide_(self.weights[level]).clamp_(max=self.end)

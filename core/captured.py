@@ -243,8 +243,9 @@ class Room:
                 at = vertex * self.k + level
                 allowed = self.grammar.allowed(vertex, level, faces)
                 if level == 0:
-                    waiting = self.grammar.waiting(vertex)
-                    known = known + self.engine.read_waiting(waiting) if self.engine.reads_waiting else known
+                    hints = self.grammar.hints(vertex)
+                    waiting = hints[:, 0]
+                    known = known + self.engine.read_hints(hints) if self.engine.reads_hints else known
                 logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
                 settled = self.grammar.settled(vertex)
                 drawn, peak = self.draw(logits, allowed, settled, waiting[:, level], chances[at])

@@ -20,6 +20,7 @@ from core.conditioning import Text, guide
 from core.drafts import Corner, EdgeDrafter
 from core.engine import Engine
 from core.grammar import CodeGrammar
+from core.hints import hints
 from core.mesh import IntArray
 
 OnFace = Callable[[int], None]  # the row that has a new face
@@ -45,8 +46,8 @@ class Stepper(Protocol):
         """v k."""
 
     @property
-    def reads_waiting(self) -> bool:
-        """Whether it is told before each corner which one waits there."""
+    def reads_hints(self) -> bool:
+        """Whether it is told before each corner what the grammar knows of it (core.hints)."""
 
     @property
     def device(self) -> torch.device:
@@ -58,8 +59,8 @@ class Stepper(Protocol):
         drawn: how many of them, the last ones, were not given but drawn. Without text and given faces there is one row.
         """
 
-    def tell_waiting(self, state: Any, symbols: Tensor) -> None:
-        """Before the codes of a corner: the symbols [b, k] of the one that waits there, `end` for none; only where it `reads_waiting`."""
+    def tell_hints(self, state: Any, symbols: Tensor) -> None:
+        """Before the codes of a corner: the symbols [b, 3, k] of the hints, `end` for none; only where it `reads_hints`."""
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of a code of the face at hand."""
@@ -206,9 +207,10 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
     for at, symbols in enumerate(face):
         vertex, level = divmod(at, stepper.codes_per_vertex)
         if level == 0:
-            waiting = waiting_symbols(rows, stepper.codes_per_vertex)
-            if stepper.reads_waiting:
-                stepper.tell_waiting(state, tensor(waiting))
+            told = np.array([hints(row.grammar) for row in rows])
+            waiting = told[:, 0]
+            if stepper.reads_hints:
+                stepper.tell_hints(state, tensor(told))
         if level == 0 and isinstance(stepper, Engine) and (draft := guesses(rows, face[:at], stepper.codes_per_vertex)) is not None:
             guess, ahead = draft, stepper.step_vertex(state, vertex, tensor(draft))
         elif level == 0:
@@ -227,12 +229,6 @@ def draw_face(stepper: Stepper, state: Any, rows: list[Row], sampling: Sampling)
         if ahead is not None and (guess[live, level] != symbols[live]).any():
             ahead = None
     return face.T, live
-
-
-def waiting_symbols(rows: list[Row], k: int) -> IntArray:
-    """[b, k] the symbols of the corner that waits for each row, `end` for nothing."""
-    nothing = (rows[0].grammar.end,) * k
-    return np.array([row.grammar.waiting() or nothing for row in rows])
 
 
 def guesses(rows: list[Row], face: IntArray, k: int) -> IntArray | None:

@@ -19,16 +19,16 @@ from torch import Tensor
 from core.conditioning import Text
 from core.engine_layers import Layer, Matrix, TextMemory, Turns, int8_pays, matrix
 from core.engine_weights import Reader, Weights, read_coarse, read_fine
+from core.hints import HINTS, corner_hints
 from core.symbols import IGNORE, to_symbols, to_targets
 from core.tokenizer import Tokenizer
 from core.transformer_config import TransformerConfig
-from core.waiting import waiting_corners
 
 KNOWN = {
     *("dim", "max_seq_len", "attn_depth", "attn_dim_head", "attn_heads", "fine_attn_depth", "fine_attn_dim_head", "fine_attn_heads"),
     *("flash_attn", "dropout", "local_attn_window_size", "quads", "condition_on_text"),
     *("text_condition_model_types", "text_condition_model_kwargs", "text_condition_cond_drop_prob", "condition_on_properties"),
-    "waiting_corners",
+    "corner_hints",
 }  # options of which it knows every value, or which do not change what is generated
 
 
@@ -37,8 +37,8 @@ class Run:
     """What one generation carries from step to step; an engine has one at a time.
 
     faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what each code of this face
-    starts from [r, d], the plan and its place. waiting: what is read of the corner that waits here [r, d], if anything is told. vertex:
-    embedding of what is known of this vertex [r, d]. known: the same, and what is known of the vertex before and of what waits. turn, seen:
+    starts from [r, d], the plan and its place. hints: what is read of those before this vertex [r, d], if anything is told. vertex:
+    embedding of what is known of this vertex [r, d]. known: the same, and what is known of the vertex before and of the hints. turn, seen:
     what rotary does at this vertex, and what it attends to. corners: this face's finished vertices, behind the last one of the face before.
     """
 
@@ -48,7 +48,7 @@ class Run:
     corners: list[Tensor]
     faces: int
     vertices: int
-    waiting: Tensor | None = field(init=False, default=None)
+    hints: Tensor | None = field(init=False, default=None)
     vertex: Tensor = field(init=False)
     known: Tensor = field(init=False)
     turn: Tensor = field(init=False)
@@ -89,7 +89,7 @@ class Engine:
             raise ValueError(f"the engine cannot run this transformer: {reason}; decode with the transformer itself")
         self.vertices_per_face, self.codes_per_vertex = tokenizer.vertices_per_face, tokenizer.codes_per_vertex
         self.codes_per_face, self.codebook_size = tokenizer.codes_per_face, tokenizer.codebook_size
-        self.tokenizer, self.reads_waiting = tokenizer, config.waiting_corners
+        self.tokenizer, self.reads_hints = tokenizer, config.corner_hints
         self.max_faces = config.max_seq_len // self.codes_per_face
         self.device = torch.device(device)
         self.window = config.local_attn_window_size if window is None else window
@@ -101,12 +101,14 @@ class Engine:
         self.coarse_turns, self.fine_turns = (Turns(layers[0].width, self.device) for layers in (self.coarse, self.fine))
         vectors = F.pad(tokenizer.code_vectors().to(self.device), (0, 0, 0, 2))
         self.table = weights["code_embedding"] + vectors @ weights["code_projection"]
-        self.levels = torch.arange(self.codes_per_vertex, device=self.device)
+        self.levels, self.kinds = (torch.arange(count, device=self.device) for count in (self.codes_per_vertex, HINTS))
         self.start_vertex, self.start_face = weights["start_vertex"], weights["start_faces"][0]
         self.places = weights["slot_embedding"].flatten(0, 1)[:, None]  # [v k, 1, d]
         self.given = weights["given_embedding.weight"]
         self.last_vertex = matrix(weights["last_vertex.weight"], precision)
-        self.waiting = self.table @ weights["waiting.weight"].t() if config.waiting_corners else None  # [k, vocabulary, d]
+        self.hints = None  # [hints, k, vocabulary, d]
+        if config.corner_hints:
+            self.hints = torch.stack([self.table @ weight.t() for weight in weights["hints.weight"].chunk(HINTS, 1)])
         self.text_start = Matrix(weights["text_start.weight"]) if config.condition_on_text else None
         self.plan = matrix(weights["plan.weight"] * (1 + weights["coarse.attention.final_norm.gamma"]), precision)
         projection = weights["face_projection.weight"]
@@ -142,9 +144,9 @@ class Engine:
         ahead = torch.cat([self.given[1].expand(count - drawn, -1), self.given[0].expand(drawn + 1, -1)])
         plan = self.read_faces(torch.cat([start[:, None], self.join(vertices)], 1) + ahead, kept)
         x = self.before(vertices) + self.places[:: self.codes_per_vertex, 0] + plan[:, :-1, None]
-        if self.waiting is not None:
+        if self.reads_hints:
             counts = torch.full((rows,), count - drawn)
-            x += self.read_waiting(waiting_corners(self.tokenizer, given, counts)[:, :-1])
+            x += self.read_hints(corner_hints(self.tokenizer, given, counts)[:, :-1])
         self.read_vertices(x.flatten(1, 2)[:, :, None])
         return Run(self, kept, self.base(plan[:, -1]), [vertices[:, -1, -1]], faces=count + 1, vertices=count * self.vertices_per_face)
 
@@ -188,10 +190,10 @@ class Engine:
         flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
         return self.last_vertex(flat.flatten(0, 1)).view(vertices.shape)
 
-    def read_waiting(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of waiting corners of symbols [..., k]: [..., d]."""
-        assert self.waiting is not None
-        return self.waiting[self.levels, symbols].sum(-2)
+    def read_hints(self, symbols: Tensor) -> Tensor:
+        """What the fine stack reads of hints of symbols [..., 3, k]: [..., d]."""
+        assert self.hints is not None
+        return self.hints[self.kinds[:, None], self.levels, symbols].sum((-3, -2))
 
     def read_vertices(self, x: Tensor) -> Tensor:
         """[r, g, k, d] the fine stack's answer to the codes x [r, g, k, d] of all vertices, which it remembers."""
@@ -206,9 +208,9 @@ class Engine:
 
     # ---- steps
 
-    def tell_waiting(self, run: Run, symbols: Tensor) -> None:
-        """As MeshTransformer.tell_waiting."""
-        run.waiting = self.read_waiting(symbols)
+    def tell_hints(self, run: Run, symbols: Tensor) -> None:
+        """As MeshTransformer.tell_hints."""
+        run.hints = self.read_hints(symbols)
 
     def step_fine(self, run: Run, vertex: int, level: int) -> Tensor:
         """Logits [r, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
@@ -235,8 +237,8 @@ class Engine:
 
     def begin_vertex(self, run: Run) -> None:
         run.known = self.last_vertex(run.corners[-1])
-        if run.waiting is not None:
-            run.known = run.known + run.waiting
+        if run.hints is not None:
+            run.known = run.known + run.hints
         run.vertices += 1
         run.turn = self.fine_turns.table[run.vertices - 1]
         run.seen = self.seen(run.vertices, self.vertices_per_face)
@@ -275,8 +277,8 @@ class Engine:
         plan = self.read_faces(torch.cat([self.start(text, rows)[:, None], self.join(vertices)], 1) + ahead, self.read(text))
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
-        if self.waiting is not None:
-            before = before + self.read_waiting(waiting_corners(self.tokenizer, codes, given))
+        if self.reads_hints:
+            before = before + self.read_hints(corner_hints(self.tokenizer, codes, given))
         x = embedded.cumsum(3) - embedded + before[:, :, :, None]
         x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2))
         x, wanted = torch.layer_norm(x, x.shape[-1:]), to_targets(codes, self.codes_per_vertex, self.codebook_size).flatten(0, 2)

@@ -65,6 +65,14 @@ class CodeGrammar:
         """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known."""
         return NO_CORNER
 
+    def expected(self) -> Corner:
+        """Before a corner: where a plain face would have it, whether there is a corner or not; NO_CORNER if that is not known."""
+        return NO_CORNER
+
+    def next_waiting(self) -> Corner:
+        """Before the last corner but one: which one waits for the last; NO_CORNER if none is known."""
+        return NO_CORNER
+
     def push(self, code: int) -> None:
         """Take the next code, one that `allowed()` allows."""
         if code == self.end:
@@ -145,9 +153,10 @@ class CoordinateGrammar(CodeGrammar):
         self.begin_corner()
 
     def waiting(self) -> Corner:
-        """At the first corner the lowest that is a missing edge's lower end; at the second the lowest that one leads to from the first;
-        then the lowest from which one leads back to the first, or else to which one leads from the corner before. A fourth corner is
-        absent if the third leads back to the first. The next face given waits too, and once two corners are its own, alone.
+        """At the first corner the lowest that is a missing edge's lower end; at the second the lowest that one leads to from the first; at
+        the last the lowest from which one leads back to the first, or else to which one leads from the corner before. In between the lowest
+        from which one leads to the `next_waiting` one, or else to which one leads from the second, or else that corner. A fourth corner is
+        absent if the third leads back to the first. The next face given waits too; once two corners are its own, alone.
 
         What is missing below the last face stays open, in meshes that were not drawn here, and does not wait.
         """
@@ -159,12 +168,40 @@ class CoordinateGrammar(CodeGrammar):
         copy = [tuple(coming)] if is_copy else []
         if vertex == 0:
             return min([*copy, *(corner for corner in self.missing if corner >= (self.last or [corner])[0])], default=NO_CORNER)
-        first, last = so_far[0], so_far[-1]
-        due, back = self.before[last] - self.after[last], self.after[first] - self.before[first]
-        if vertex == 3 and first in due:
+        if vertex == 3 and so_far[0] in self.before[so_far[-1]] - self.after[so_far[-1]]:
             return (self.absent,) * 3
-        due, back = ({end for end in ends if end > first and end not in so_far} for ends in (due, back))
-        return min([*copy, *due] if vertex == 1 else back or due, default=NO_CORNER)
+        due = self.lowest(self.before[so_far[-1]] - self.after[so_far[-1]])
+        if vertex == 1:
+            return min(filter(None, [*copy, due]), default=NO_CORNER)
+        last = self.leading_to(so_far[0])
+        if vertex == self.vertices_per_face - 1:
+            return last or due
+        return (last and self.leading_to(last)) or due or last
+
+    def next_waiting(self) -> Corner:
+        """The lowest from which a missing edge leads back to the first corner: the fourth, or the third of a triangle."""
+        return self.leading_to(self.corners[0]) if len(self.corners) == 2 == self.vertices_per_face - 2 else NO_CORNER
+
+    def expected(self) -> Corner:
+        """The third and the fourth corner where they make the face a parallelogram (Touma and Gotsman 1998), if that is on the grid; the
+        third only where something waits for the fourth."""
+        if self.vertices_per_face == 3 or len(self.corners) < 2:
+            return NO_CORNER
+        first, second, *third = self.corners
+        opposite = (first, *third) if third else (second, self.next_waiting())
+        between = second if third else first
+        if NO_CORNER in opposite:
+            return NO_CORNER
+        corner = tuple(a + b - c for a, b, c in zip(*opposite, between, strict=True))
+        return corner if all(0 <= code < self.absent for code in corner) else NO_CORNER
+
+    def leading_to(self, corner: Corner) -> Corner:
+        """The lowest from which a missing edge leads to this one."""
+        return self.lowest(self.after[corner] - self.before[corner])
+
+    def lowest(self, corners: set[Corner]) -> Corner:
+        """The lowest of those that may still come in this face."""
+        return min((corner for corner in corners if corner > self.corners[0] and corner not in self.corners), default=NO_CORNER)
 
     def next_to(self, corner: Corner) -> Corner:
         """The lowest corner above this one."""

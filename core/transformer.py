@@ -22,6 +22,7 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
+from core.hints import HINTS, corner_hints
 from core.loss import SummedCrossEntropy, cross_entropies
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
@@ -29,7 +30,6 @@ from core.symbols import to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
-from core.waiting import waiting_corners
 from core.without_memory import WithoutMemory
 
 
@@ -38,8 +38,8 @@ class DecodeState:
     """What generation carries from step to step.
 
     coarse, fine: the memories of both stacks. text: what is said, if anything. table: embeddings [k, vocabulary, d].
-    last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. waiting: what is read of the corner that waits
-    here [b, d], if anything is told. plan: for the face at hand [b, d].
+    last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. hints: what is read of those before this
+    vertex [b, d], if anything is told. plan: for the face at hand [b, d].
     ground: what all codes of this vertex start from [b, d]. centres: of the start tokens and the faces so far [b, s + n, 3], NaN for the
     former; only with face_distance_bias.
     """
@@ -50,7 +50,7 @@ class DecodeState:
     table: Tensor
     last_vertex: Tensor
     partial: Tensor = field(init=False)
-    waiting: Tensor | None = field(init=False, default=None)
+    hints: Tensor | None = field(init=False, default=None)
     plan: Tensor = field(init=False)
     ground: Tensor = field(init=False)
     centres: Tensor | None = None
@@ -94,9 +94,9 @@ class MeshTransformer(Pretrained, nn.Module):
         self.slot_embedding = nn.Parameter(torch.randn(v, k, d) * 0.2)
         self.last_vertex = nn.Linear(d, d, bias=False)
         self.plan = nn.Linear(dim, d, bias=False)
-        if c.waiting_corners:
-            self.waiting = nn.Linear(d, d, bias=False)
-            nn.init.zeros_(self.waiting.weight)
+        if c.corner_hints:
+            self.hints = nn.Linear(HINTS * d, d, bias=False)
+            nn.init.zeros_(self.hints.weight)
 
         self.face_projection = nn.Linear(v * d, dim, bias=False)
         self.start_faces = nn.Parameter(torch.randn(self.num_sos_tokens, dim) * 0.5)
@@ -158,9 +158,9 @@ class MeshTransformer(Pretrained, nn.Module):
         return self.vertices_per_face * self.codes_per_vertex
 
     @property
-    def reads_waiting(self) -> bool:
-        """Whether it is told which corners wait."""
-        return self.config.waiting_corners
+    def reads_hints(self) -> bool:
+        """Whether it is told what the grammar knows of each corner before it."""
+        return self.config.corner_hints
 
     @property
     def device(self) -> torch.device:
@@ -229,8 +229,8 @@ class MeshTransformer(Pretrained, nn.Module):
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
-        if self.reads_waiting:
-            before = before + self.read_waiting(waiting_corners(self.tokenizer, codes, given))
+        if self.reads_hints:
+            before = before + self.read_hints(corner_hints(self.tokenizer, codes, given))
         return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
 
     # ---- codes
@@ -341,9 +341,9 @@ class MeshTransformer(Pretrained, nn.Module):
         flat = torch.cat([self.start_vertex.expand(len(flat), 1, -1), flat[:, :-1]], 1)
         return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
 
-    def read_waiting(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of waiting corners of symbols [..., k]: [..., d]."""
-        read: Tensor = self.waiting(self.embed(symbols).sum(-2))
+    def read_hints(self, symbols: Tensor) -> Tensor:
+        """What the fine stack reads of hints of symbols [..., 3, k]: [..., d]."""
+        read: Tensor = self.hints(self.embed(symbols).sum(-2).flatten(-2))
         return read
 
     def fine_input(self, x: Tensor, text: Text | None) -> Tensor:
@@ -474,25 +474,25 @@ class MeshTransformer(Pretrained, nn.Module):
             embedded = self.embed(self.symbols(codes))
             partial = embedded.cumsum(3) - embedded
             before = self.before(vertices)
-            if self.reads_waiting:
-                before = before + self.read_waiting(waiting_corners(self.tokenizer, codes, count)[:, :-1])
+            if self.reads_hints:
+                before = before + self.read_hints(corner_hints(self.tokenizer, codes, count)[:, :-1])
             x = partial + before[:, :, :, None] + rearrange(plan[:, :-1], "b n d -> b n 1 1 d")
             self.fine(self.fine_input(x, text), text, state.fine)
             state.last_vertex = vertices[:, -1, -1]
         state.plan = plan[:, -1]
         return state
 
-    def tell_waiting(self, state: DecodeState, symbols: Tensor) -> None:
-        """Before a corner, to a transformer that `reads_waiting`: the symbols [b, k] of what waits there."""
-        state.waiting = self.read_waiting(symbols)
+    def tell_hints(self, state: DecodeState, symbols: Tensor) -> None:
+        """Before a corner, to a transformer that `reads_hints`: the symbols [b, 3, k] of the hints."""
+        state.hints = self.read_hints(symbols)
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
         if level == 0:
             state.partial = torch.zeros_like(state.last_vertex)
             state.ground = state.plan + self.last_vertex(state.last_vertex)
-            if state.waiting is not None:
-                state.ground = state.ground + state.waiting
+            if state.hints is not None:
+                state.ground = state.ground + state.hints
         x = state.ground + state.partial + self.slot_embedding[vertex, level]
         if self.config.text_cond_with_film and state.text is not None:
             x = self.fine_film(x, state.text.pooled())
@@ -533,7 +533,7 @@ def check_tokenizer(config: TransformerConfig, tokenizer: Tokenizer) -> None:
     quads = tokenizer.vertices_per_face == 4
     if config.quads is not None and config.quads != quads:
         raise ValueError(f"quads is {config.quads} but the tokenizer's faces have {tokenizer.vertices_per_face} corners; make both alike")
-    by_coordinates = [name for name in ("face_geometry", "face_distance_bias", "waiting_corners") if getattr(config, name)]
+    by_coordinates = [name for name in ("face_geometry", "face_distance_bias", "corner_hints") if getattr(config, name)]
     if by_coordinates and not isinstance(tokenizer, MeshDiscretizer):
         raise ValueError(f"{', '.join(by_coordinates)} needs codes that are coordinates; use a MeshDiscretizer as tokenizer")
     codes = tokenizer.vertices_per_face * tokenizer.codes_per_vertex

@@ -25,8 +25,8 @@ class TransformerConfig:
 
     Inputs. num_sos_tokens: start tokens before the first face; None for 1. face_geometry: the coarse stack reads each face's angles, area
     and normal. face_distance_bias: attention among faces is biased by how far apart they are. Both need coordinates as codes
-    (MeshDiscretizer). waiting_corners: the fine stack is told before each corner which one waits there (CoordinateGrammar.waiting); it
-    needs coordinates too. quads: what the tokenizer's faces must be; None for whatever they are.
+    (MeshDiscretizer). corner_hints: the fine stack is told before each corner what the grammar knows of it (core.hints); it needs
+    coordinates too. quads: what the tokenizer's faces must be; None for whatever they are.
 
     Text. condition_on_text: whether there is any. text_condition_model_types, text_condition_model_kwargs: the towers, as in
     TextConditioner. text_condition_cond_drop_prob: share of the texts left out while training, for guidance.
@@ -59,7 +59,7 @@ class TransformerConfig:
     num_sos_tokens: int | None = None
     face_geometry: bool = False
     face_distance_bias: bool = False
-    waiting_corners: bool = False
+    corner_hints: bool = False
     quads: bool | None = None
 
     condition_on_text: bool = False

@@ -37,7 +37,7 @@ class WithoutMemory:
         self.transformer, self.device = transformer, transformer.device
         self.vertices_per_face, self.codes_per_vertex = transformer.vertices_per_face, transformer.codes_per_vertex
         self.codes_per_face = transformer.codes_per_face
-        self.reads_waiting = False  # what waits is worked out anew too
+        self.reads_hints = False  # they are worked out anew too
 
     def begin(self, text: Text | None, given: Tensor | None, capacity: int, drawn: int = 0) -> SoFar:
         """As MeshTransformer.begin."""
@@ -45,7 +45,7 @@ class WithoutMemory:
         codes = torch.zeros(rows, 0, self.codes_per_face, dtype=torch.long, device=self.device) if given is None else given
         return SoFar(text, codes, [], codes.shape[1] - drawn)
 
-    def tell_waiting(self, state: SoFar, symbols: Tensor) -> None:
+    def tell_hints(self, state: SoFar, symbols: Tensor) -> None:
         """Never asked for."""
 
     def step_fine(self, state: SoFar, vertex: int, level: int) -> Tensor:

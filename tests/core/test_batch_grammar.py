@@ -12,6 +12,7 @@ import torch
 from core.batch_grammar import BatchCoordinateGrammar, BatchGrammar
 from core.discretizer import MeshDiscretizer
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.hints import hints
 from core.mesh import LEVELS, IntArray
 from training.procedural import generate
 
@@ -61,7 +62,7 @@ def having(part: IntArray, corners: int, levels: int, close_given: bool) -> Coor
 
 
 def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, given: int, draw: Callable[[int], int]) -> int:
-    """Draw so many faces in all rows at once, hold every mask and what waits against the row's own, and count the masks."""
+    """Draw so many faces in all rows at once, hold every mask and all hints against the row's own, and count the masks."""
     batch.load(grammars)
     live, count = set(range(len(grammars))), 0
     for face in range(faces):
@@ -71,8 +72,8 @@ def compared(grammars: Sequence[CodeGrammar], batch: BatchGrammar, faces: int, g
                 mask = mask.expand(ROWS, -1).numpy().copy()
                 symbols = torch.zeros(ROWS, dtype=torch.long)
                 if level == 0:
-                    waiting = [grammars[row].waiting() or (batch.end,) * batch.k for row in sorted(live)]
-                    assert batch.waiting(vertex)[sorted(live)].tolist() == list(map(list, waiting))
+                    told = batch.hints(vertex)
+                    assert told[sorted(live)].tolist() == [list(map(list, hints(grammars[row]))) for row in sorted(live)]
                 for row in sorted(live):
                     np.testing.assert_array_equal(mask[row], grammars[row].allowed())
                     count += 1

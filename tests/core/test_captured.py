@@ -154,7 +154,7 @@ def test_it_draws_the_codes_that_the_loop_draws(kind: str, guidance: float, temp
 @pytest.mark.parametrize("kind", ["quads", "triangles", "few points"])
 @pytest.mark.parametrize("part", [False, True])
 def test_what_waits_is_told_as_in_the_loop(kind: str, part: bool) -> None:
-    engine, given = an_engine(kind, waiting_corners=True), a_part(kind) if part else None
+    engine, given = an_engine(kind, corner_hints=True), a_part(kind) if part else None
     expected = faces_of(sampled(engine, kind, Sampling(guidance_scale=2.5), given=given, rows=8))
     assert faces_of(sampled(Captured(engine), kind, Sampling(guidance_scale=2.5), given=given, rows=8)) == expected
     assert faces_of(sampled(an_engine(kind), kind, Sampling(guidance_scale=2.5), given=given, rows=8)) != expected

@@ -20,9 +20,9 @@ from core.drafts import EdgeDrafter
 from core.engine import Engine
 from core.engine_layers import WHOLE, int8_pays, matrix
 from core.grammar import CodeGrammar
+from core.hints import corner_hints
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
-from core.waiting import waiting_corners
 from training.data.dataset import HELD_OUT_SEEDS
 from training.procedural import generate
 
@@ -94,11 +94,11 @@ def logits_of(stepper: Stepper, transformer: MeshTransformer, codes: Tensor, tex
     """[b, n - given, v, k, vocabulary] of the faces after the given ones, a step at a time."""
     symbols = transformer.symbols(codes)
     state = stepper.begin(text, codes[:, :given] if given else None, codes.shape[1])
-    faces, waiting = [], waiting_corners(transformer.tokenizer, codes, torch.full((len(codes),), given)) if stepper.reads_waiting else None
+    faces, waiting = [], corner_hints(transformer.tokenizer, codes, torch.full((len(codes),), given)) if stepper.reads_hints else None
     for face in range(given, codes.shape[1]):
         for vertex in range(stepper.vertices_per_face):
             if waiting is not None:
-                stepper.tell_waiting(state, waiting[:, face, vertex])
+                stepper.tell_hints(state, waiting[:, face, vertex])
             for level in range(stepper.codes_per_vertex):
                 faces.append(stepper.step_fine(state, vertex, level))
                 stepper.take(state, level, symbols[:, face, vertex, level])
@@ -121,7 +121,7 @@ def test_its_logits_are_those_of_the_transformer_at_once_and_step_by_step(rows: 
 
 @pytest.mark.parametrize("given", [0, 4])
 def test_it_is_told_what_waits_as_the_transformer_is(given: int) -> None:
-    transformer = a_transformer(MeshDiscretizer(BOOK), waiting_corners=True)
+    transformer = a_transformer(MeshDiscretizer(BOOK), corner_hints=True)
     codes, text, counts = some_codes(3, 7), some_text(3), torch.full((3,), given)
     engine = an_engine(transformer)
     found = logits_of(engine, transformer, codes, text, given)

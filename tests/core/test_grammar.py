@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -14,9 +15,9 @@ from numpy.typing import NDArray
 
 from core.discretizer import MeshDiscretizer
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.hints import corner_hints
 from core.mesh import LEVELS, IntArray
 from core.symbols import to_symbols
-from core.waiting import waiting_corners
 from training.procedural import generate
 
 Vertex = tuple[int, ...]
@@ -178,21 +179,35 @@ def test_the_grammar_allows_what_no_rule_forbids(seed: int, levels: int, given_f
             before.append(grammar.previous)
 
 
-def plainly_waiting(face: list[int], before: list[list[int]], given: list[list[int]], grid: Grid) -> Vertex:
-    """What is due before the next corner of `face`, () for nothing. before, given: as for `plainly_allowed`."""
+def plainly_told(face: list[int], before: list[list[int]], given: list[list[int]], grid: Grid) -> tuple[Vertex, ...]:
+    """What is due before the next corner of `face`, what would make it a parallelogram and, of a third, what is due behind it; () for
+    nothing. before, given: as for `plainly_allowed`."""
     known, coming = corners_of(face), given[sum(old in given for old in before) :][:1]
     copies = [next_corner(old[len(face) :], grid) for old in coming if old[: len(face)] == face]
     new = [corners_of(old) for old in before if old not in given]
-    if len(known) >= 2 and copies:
-        return copies[0]
     if not known:
-        return min([*copies, *(min(edge) for edge in missing_edges([*map(corners_of, given), *new], new, grid))], default=())
+        return min([*copies, *(min(edge) for edge in missing_edges([*map(corners_of, given), *new], new, grid))], default=()), (), ()
     lacking = missing_edges([*map(corners_of, given), *new], new, Grid(grid.levels, grid.corners))
+
+    def lowest(corners: Iterable[Vertex]) -> list[Vertex]:
+        return sorted(corner for corner in corners if corner > known[0] and corner not in known)[:1]
+
+    led_to = lowest(end for start, end in lacking if start == known[-1])
+    closing = lowest(start for start, end in lacking if end == known[0])
+    onward = lowest(start for start, end in lacking if [end] == closing)
+    if len(known) == 1:
+        return min([*copies, *led_to], default=()), (), ()
+    candidates = [*closing, *led_to] if len(known) == grid.corners - 1 else [*onward, *led_to, *closing]
     if len(known) == 3 and (known[-1], known[0]) in lacking:
-        return (grid.levels,) * 3
-    led_to = {end for start, end in lacking if start == known[-1] and end > known[0]} - set(known)
-    led_back = {start for start, end in lacking if end == known[0] < start} - set(known)
-    return min([*copies, *led_to] if len(known) == 1 else led_back or led_to, default=())
+        candidates = [(grid.levels,) * 3]
+    waiting = (copies or candidates or [()])[0]
+    quad = [*known, *closing] if len(known) == 2 else known  # with three of its corners, in order; of two the fourth may be known
+    if grid.corners == 3 or len(quad) < 3:
+        return waiting, (), ()
+    a, b, c_or_d = np.array(quad)
+    corner = b + c_or_d - a if len(known) == 2 else a + c_or_d - b
+    expected = tuple(corner.tolist()) if corner.min() >= 0 and corner.max() < grid.levels else ()
+    return waiting, expected, closing[0] if len(known) == 2 else ()
 
 
 def next_corner(codes: list[int], grid: Grid) -> Vertex:
@@ -201,25 +216,29 @@ def next_corner(codes: list[int], grid: Grid) -> Vertex:
 
 @settings(max_examples=80, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(0, 4), st.sampled_from([3, 4]), st.booleans())
-def test_what_waits_is_the_lowest_that_is_due(seed: int, levels: int, given_faces: int, corners: int, close_given: bool) -> None:
+def test_hints_are_the_lowest_due_and_what_makes_a_parallelogram(
+    seed: int, levels: int, given_faces: int, corners: int, close_given: bool
+) -> None:
     rng, grid, before = np.random.default_rng(seed), Grid(levels, corners, close_given), []
     grammar, part = a_grammar(rng, grid, given_faces)
     while len(before) < 12 and len(choices := np.flatnonzero(grammar.allowed()[: grammar.end])):
         if len(grammar.face) % 3 == 0:
-            assert grammar.waiting() == plainly_waiting(grammar.face, before, part.tolist(), grid)
+            hints = grammar.waiting(), grammar.expected(), grammar.next_waiting()
+            assert hints == plainly_told(grammar.face, before, part.tolist(), grid)
         grammar.push(int(rng.choice(choices[: 1 + rng.integers(3)])))
         if not grammar.face:
             before.append(grammar.previous)
 
 
 @pytest.mark.parametrize("family", ["table", "mushroom", "windmill", "key"])
-def test_most_corners_are_those_that_wait(family: str) -> None:
+def test_most_corners_are_hinted_at(family: str) -> None:
     faces = MeshDiscretizer().encode((mesh := generate(family, 3).mesh), mesh.frame())
     codes = torch.from_numpy(faces)[None]
-    waiting = waiting_corners(MeshDiscretizer(), codes, None)[0, :-1]
-    right = (waiting == to_symbols(codes, 3, LEVELS)[0]).all(-1).float().mean(0)
+    hints = corner_hints(MeshDiscretizer(), codes, None)[0, :-1]
+    right = (hints == to_symbols(codes, 3, LEVELS)[0][:, :, None]).all(-1).any(2).float().mean(0)
     assert min(right[0], right[1], right[3]) > 0.5
-    part = waiting_corners(MeshDiscretizer(), codes, torch.tensor([5]))[0]
+    assert right[2] > 0.5 or family == "mushroom"  # whose faces are no parallelograms
+    part = corner_hints(MeshDiscretizer(), codes, torch.tensor([5]))[0]
     assert (part[:5] == LEVELS + 1).all()
     assert (part[5] != LEVELS + 1).any()
 

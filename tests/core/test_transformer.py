@@ -12,12 +12,12 @@ from torch import Tensor
 
 from core.conditioning import Text
 from core.discretizer import MeshDiscretizer
+from core.hints import corner_hints
 from core.properties import Properties
 from core.symbols import IGNORE
 from core.tokenizer import Tokenizer
 from core.transformer import MeshTransformer
 from core.transformer_config import TransformerConfig
-from core.waiting import waiting_corners
 
 BOOK = 11
 TOWER = {"width": 16, "layers": 1, "heads": 2, "vocabulary": 49408}
@@ -41,7 +41,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "start tokens": {"num_sos_tokens": 3},
     "geometry": {"face_geometry": True},
     "distance": {"face_distance_bias": True},
-    "waiting": {"waiting_corners": True},
+    "waiting": {"corner_hints": True},
     "reversible": {"reversible": True},
     "gated feed-forward": {"attn_kwargs": {"ff_glu": True, "attn_num_mem_kv": 2}},
     "text": TEXT,
@@ -159,11 +159,11 @@ def test_a_step_at_a_time_equals_all_at_once(names: list[str]) -> None:
     text, symbols = some_text(model, 2), model.symbols(codes)
     expected = model.logits(codes, text, torch.tensor([given, given]))
     state = model.begin(text, codes[:, :given], capacity=5)
-    waiting = waiting_corners(model.tokenizer, codes, torch.tensor([given, given]))
+    waiting = corner_hints(model.tokenizer, codes, torch.tensor([given, given]))
     for face in range(given, 5):
         for vertex in range(4):
-            if model.reads_waiting:
-                model.tell_waiting(state, waiting[:, face, vertex])
+            if model.reads_hints:
+                model.tell_hints(state, waiting[:, face, vertex])
             for level in range(3):
                 logits = model.step_fine(state, vertex, level)
                 torch.testing.assert_close(logits, expected[:, face, vertex, level], atol=1e-4, rtol=1e-4)
@@ -177,11 +177,11 @@ def test_rows_that_leave_do_not_change_those_that_stay(name: str) -> None:
     text, symbols = some_text(model, 3), model.symbols(codes)
     expected = model.logits(codes, text)
     state = model.begin(text, None, capacity=3, rows=3)
-    rows, waiting = torch.tensor([0, 1, 2]), waiting_corners(model.tokenizer, codes, None)
+    rows, waiting = torch.tensor([0, 1, 2]), corner_hints(model.tokenizer, codes, None)
     for face in range(3):
         for vertex in range(4):
-            if model.reads_waiting:
-                model.tell_waiting(state, waiting[rows, face, vertex])
+            if model.reads_hints:
+                model.tell_hints(state, waiting[rows, face, vertex])
             for level in range(3):
                 torch.testing.assert_close(model.step_fine(state, vertex, level), expected[rows, face, vertex, level], atol=1e-4, rtol=1e-4)
                 model.take(state, level, symbols[rows, face, vertex, level])
@@ -299,7 +299,7 @@ CHANGES: dict[str, dict[str, Any]] = {
     "num_sos_tokens": OPTIONS["start tokens"],
     "face_geometry": OPTIONS["geometry"],
     "face_distance_bias": OPTIONS["distance"],
-    "waiting_corners": OPTIONS["waiting"],
+    "corner_hints": OPTIONS["waiting"],
     "condition_on_text": {"condition_on_text": False},
     "text_condition_model_types": {"text_condition_model_types": ("small", "small"), "text_condition_model_kwargs": (TOWER, TOWER)},
     "text_condition_model_kwargs": {"text_condition_model_kwargs": ({**TOWER, "width": 24},)},
