@@ -18,13 +18,12 @@ written down: words are moved until each phrase speaks for its kind, and names o
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain, filterfalse, islice
+from itertools import accumulate, chain, filterfalse, islice
 from pathlib import Path
 from typing import Any
 
@@ -365,7 +364,7 @@ def set_right(nats: Mapping[str, FloatArray], texts: Sequence[Sequence[str]], ot
     none = np.zeros(len(texts), np.float32)
     known = torch.from_numpy(np.stack([nats.get(stem, none) for stem in number]).astype(np.float32))
     places = torch.tensor([number[stem] for found in stems_of for stem in found])
-    begins = torch.tensor([0, *itertools.accumulate(map(len, stems_of))])[:-1]
+    begins = torch.tensor([0, *accumulate(map(len, stems_of))])[:-1]
     kind = torch.cat([torch.full((len(found),), column) for column, found in enumerate(texts)])
     weight = torch.cat([torch.full((len(found),), 1 / max(len(found), 1) / len(texts)) for found in texts])
     moved = torch.zeros_like(known, requires_grad=True)
