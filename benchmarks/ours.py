@@ -106,6 +106,9 @@ class Script(CodeGrammar):
     def next_waiting(self) -> Corner:
         return self.grammar.next_waiting()
 
+    def mirrored(self) -> Corner:
+        return self.grammar.mirrored()
+
     def push(self, code: int) -> None:
         self.grammar.push(code)
         self.previous = self.grammar.previous

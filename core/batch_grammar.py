@@ -16,7 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from core.grammar import ABSENT, NO_CORNER, CodeGrammar, CoordinateGrammar
+from core.grammar import ABSENT, NO_CORNER, CodeGrammar, CoordinateGrammar, Corner
 
 T = TypeVar("T")
 
@@ -70,9 +70,13 @@ class BatchGrammar:
         """[r, k] CodeGrammar.next_waiting, in the same way."""
         return self.nothing_waits
 
+    def mirrored(self, vertex: int) -> Tensor:
+        """[r, k] CodeGrammar.mirrored, in the same way."""
+        return self.nothing_waits
+
     def hints(self, vertex: int) -> Tensor:
-        """[r, 3, k] core.hints.hints."""
-        return torch.stack([self.waiting(vertex), self.expected(vertex), self.next_waiting(vertex)], 1)
+        """[r, 4, k] core.hints.hints."""
+        return torch.stack([self.waiting(vertex), self.expected(vertex), self.next_waiting(vertex), self.mirrored(vertex)], 1)
 
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         """Take the codes [r] that were drawn."""
@@ -91,6 +95,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.base = codebook_size + 1
         self.weights = [self.base**2, self.base, 1]  # of the digits
         self.no_corner = self.absent * sum(self.weights)  # what an absent corner's codes make
+        self.no_box = (ANYTHING // 2,) * 3, (-ANYTHING // 2,) * 3  # all of it is reached
         self.columns = column = self.all_columns[:codebook_size]
         self.digit = torch.arange(3, device=device)
         self.floor = torch.full((3, codebook_size + 2), ANYTHING, device=device)  # the lowest corner that can still come of a code
@@ -107,6 +112,11 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
         self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
+        # of the box to be filled, the lowest and highest coordinates that its sides are reached with; which codes lie in it
+        self.sides = torch.full((rows, 2, 3), ANYTHING, device=device)
+        self.inside = torch.ones(rows, 3, codebook_size + 2, dtype=torch.bool, device=device)
+        self.spans = torch.zeros(rows, 2, 3, dtype=torch.long, device=device)  # the lowest and highest coordinates of all faces
+        self.images = torch.full((rows, 2 * faces, vertices_per_face), NEVER, device=device)  # of all faces, those that may still come
         self.count = torch.zeros(1, dtype=torch.long, device=device)  # of faces
         self.corner = torch.arange(vertices_per_face, device=device)
         self.nothing = torch.zeros(rows, dtype=torch.long, device=device)
@@ -125,11 +135,13 @@ class BatchCoordinateGrammar(BatchGrammar):
         known = [grammar for grammar in grammars if isinstance(grammar, CoordinateGrammar)]
         faces, edges = [self.known_faces(grammar) for grammar in known], [self.known_edges(grammar) for grammar in known]
         slots, room = max(map(len, edges)), self.seen.shape[1]
-        most = max(*map(len, faces), -(-slots // self.v))
+        images = [[self.image(image) for image in grammar.images] for grammar in known]
+        most = max(*map(len, faces), -(-slots // self.v), *(-(-len(of_row) // 2) for of_row in images))
         if most > room:
             raise ValueError(f"the grammars know {most} faces and there is room for {room}; make room for all faces of a mesh")
         self.seen.copy_(self.filled(faces, [NEVER] * self.v, room))
         table = self.filled(edges, [NEVER, NEVER, False, False], self.edges.shape[2]).movedim(2, 0)
+        self.images.copy_(self.filled(images, [NEVER] * self.v, 2 * room))
         self.edges.copy_(table[:2])
         self.open.copy_(table[2:])
         last = [[*map(self.number, grammar.last[:2])] or [NO_BOUND] * 2 for grammar in known]
@@ -138,6 +150,12 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.ahead.copy_(self.filled(ahead, [ANYTHING] * 2 + [NEVER] * self.v * 3, room + 1))
         self.copied.zero_()
         self.closing.copy_(torch.tensor(padded([grammar.closing for grammar in known], len(self.closing))))
+        self.spans.copy_(torch.tensor(padded([[grammar.span_low, grammar.span_high] for grammar in known], len(self.spans))))
+        boxes = torch.tensor(padded([grammar.box or self.no_box for grammar in known], len(self.sides)), device=self.sides.device)
+        to_fill = [grammar.box if grammar.box and grammar.must_fill else self.no_box for grammar in known]
+        self.sides.copy_(torch.tensor(padded(to_fill, len(self.sides))) + torch.tensor([[1], [-1]]))
+        low, high = boxes[..., None].unbind(1)
+        self.inside.copy_((low <= self.all_columns) & (self.all_columns <= high) | (low > high) | (self.all_columns >= self.absent))
         self.count.fill_(most)
 
     def filled(self, items: list[list[list[int]]], filling: list[int], room: int) -> Tensor:
@@ -164,6 +182,10 @@ class BatchCoordinateGrammar(BatchGrammar):
             for start, ends in grammar.after.items()
             for end in ends
         ]
+
+    def image(self, corners: Sequence[Corner]) -> list[int]:
+        """A mirror image as `images` has it: what it lacks comes before all else."""
+        return [*map(self.number, corners), *[NO_BOUND] * (self.v - len(corners))]
 
     def beginning_and_symbols(self, face: list[int]) -> list[int]:
         """A face of codes as `ahead` has it."""
@@ -192,6 +214,9 @@ class BatchCoordinateGrammar(BatchGrammar):
             mask[:, self.absent].logical_and_(self.may_be_a_triangle())
         if vertex == self.v - 1 and level:
             mask[:, : self.absent].logical_and_(~self.leads_to_no_area(level))
+        mask = mask & self.inside[:, level]
+        if vertex == 0 and level == 0:
+            mask[:, self.end].logical_and_(self.is_full())
         copies = self.copying[:, None] & (self.coming[:, 3 * vertex + level, None] == self.all_columns)
         return mask.logical_or_(copies) if vertex < 2 else torch.where(self.copying[:, None], copies, mask)
 
@@ -205,12 +230,15 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 0:
             self.face, self.low = [], self.last[:, 0]
             self.high = torch.where(due, torch.minimum(starts, ends), self.anything).amin(1)
+            closing = self.closing & (self.high < ANYTHING)
+            bottom = self.sides[:, 0, 0]
+            as_high = (bottom + 1) * self.weights[0] - self.base - 2  # (bottom, top, top)
+            self.high = torch.where(bottom < self.spans[:, 0, 0], torch.minimum(self.high, as_high), self.high)
             place = self.copied[:, None, None].expand(-1, 1, self.ahead.shape[2])
             self.start, self.coming = self.ahead.gather(1, place)[:, 0].split([2, self.v * 3], 1)
             first, second = self.start.unbind(1)
             due_there = torch.where(due & (ends == first[:, None]), starts, self.anything).amin(1)
             self.copying = (first <= self.high) & (second <= due_there) & (first < ANYTHING)
-            closing = self.closing & (self.high < ANYTHING)
             self.high = torch.minimum(self.high, first)
             self.low = torch.where(closing, self.high, self.low)
             return
@@ -266,6 +294,16 @@ class BatchCoordinateGrammar(BatchGrammar):
     def next_waiting(self, vertex: int) -> Tensor:
         return self.symbols(self.leading_to(self.face[0])) if vertex == 2 == self.v - 2 else self.nothing_waits
 
+    def mirrored(self, vertex: int) -> Tensor:
+        images = self.images[:, : 2 * self.slots // self.v]
+        first, second = images[..., 0], images[..., 1]
+        last_first, last_second = self.last[..., None].unbind(1)
+        may_come = (first > last_first) | (first == last_first) & (second > last_second)
+        for place, corner in enumerate(self.face):
+            may_come = may_come & (images[..., place] == corner[:, None])
+        found = torch.where(may_come, images[..., vertex], self.anything).amin(1)
+        return self.symbols(found).masked_fill((found == NO_BOUND)[:, None], self.absent)
+
     def leading_to(self, corners: Tensor) -> Tensor:
         """[r] the lowest corner from which a missing edge leads to this one [r] and that may still come in this face."""
         starts, ends = self.edges[..., : self.slots]
@@ -284,6 +322,11 @@ class BatchCoordinateGrammar(BatchGrammar):
         """[r, n] the codes from which corners [r, n] can still come; `end` for those that no longer can."""
         ahead = (corners - self.started[:, None]).bitwise_and_(NOT_NEGATIVE)
         return ahead.floor_divide_(self.weights[level]).clamp_(max=self.end)
+
+    def is_full(self) -> Tensor:
+        """[r] whether every side of the box that is to be filled is reached, or a step away."""
+        (low, high), (lowest, highest) = self.sides.unbind(1), self.spans.unbind(1)
+        return ((lowest <= low) & (highest >= high)).all(1)
 
     def may_be_a_triangle(self) -> Tensor:
         """[r] whether the face may be left with the three corners that it has."""
@@ -333,6 +376,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         """Note a face [r, v], which may not come again, and its edges, which may not either. Of a copy all that is known already."""
         self.last.copy_(face[:, :2])
         self.copied.add_(self.copying)
+        self.widen(face)
         face = torch.where(self.copying[:, None], self.never, face)
         self.seen.index_copy_(1, self.count, face[:, None])
         absent = face == self.no_corner  # of a triangle: the edge that leads to it is none, the one from it begins at the corner before
@@ -344,7 +388,33 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.edges.index_copy_(2, slots, torch.stack([starts, ends]))
         unmatched = ~opposite.any(1) & (ends != NEVER)
         self.open.index_copy_(2, slots, torch.stack([unmatched, unmatched]))
+        old, new = self.images[:, : 2 * self.slots // self.v], self.mirror_images(face)
+        old.masked_fill_(self.begins_with(old, starts, ends)[..., None], NEVER)
+        taken = self.begins_with(new, starts, ends) | self.begins_with(new, *self.edges[..., : self.slots])
+        images = new.masked_fill((taken | self.copying[:, None])[..., None], NEVER)
+        self.images.index_copy_(1, 2 * self.count + self.corner[:2], images)
         self.count.add_(1)
+
+    def widen(self, face: Tensor) -> None:
+        """The spans of all faces, with this face [r, v]."""
+        places = torch.stack([face // weight % self.base for weight in self.weights], 2)
+        absent = (face == self.no_corner)[..., None]
+        lowest, highest = self.spans.unbind(1)
+        torch.minimum(lowest, places.masked_fill(absent, ANYTHING).amin(1), out=lowest)
+        torch.maximum(highest, places.masked_fill(absent, -ANYTHING).amax(1), out=highest)
+
+    def mirror_images(self, face: Tensor) -> Tensor:
+        """[r, 2, v] core.grammar.mirror_images of faces [r, v]."""
+        absent = (face == self.no_corner)[:, None]
+        x, y = face % self.base, face // self.base % self.base
+        mirrored = torch.stack([face + self.absent - 1 - 2 * x, face + (self.absent - 1 - 2 * y) * self.base], 1)
+        lowest = mirrored.masked_fill(absent, ANYTHING).argmin(2, keepdim=True)
+        corners = self.v - absent.sum(2, keepdim=True)
+        return mirrored.gather(2, (lowest - self.corner) % corners).masked_fill(self.corner >= corners, NO_BOUND)
+
+    def begins_with(self, images: Tensor, starts: Tensor, ends: Tensor) -> Tensor:
+        """[r, n] which images [r, n, v] begin along one of these edges [r, m]."""
+        return ((images[..., :1] == starts[:, None]) & (images[..., 1:2] == ends[:, None])).any(2)
 
 
 def padded(items: Sequence[T], count: int) -> list[T]:

@@ -401,7 +401,10 @@ def add_sampling(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--guidance", type=float, metavar="X", help="how closely to follow the text (default: as the checkpoint says)")
     parser.add_argument("--temperature", type=float, metavar="X", help="how daring to be, from 0 (default: as the checkpoint says)")
     parser.add_argument(
-        "--candidates", type=int, metavar="N", help="samples drawn for each result, the best is taken (default: as the checkpoint says)"
+        "--candidates",
+        type=int,
+        metavar="N",
+        help="samples drawn for each result, the best is taken (default: as the checkpoint says, 8 or more to complete)",
     )
     parser.add_argument("--faces", type=int, metavar="N", help="about how many faces to make (default: any number)")
     parser.add_argument("--extents", type=float, nargs=3, metavar=("X", "Y", "Z"), help="proportions of the whole (default: any)")

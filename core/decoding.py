@@ -50,6 +50,10 @@ class Stepper(Protocol):
         """Whether it is told before each corner what the grammar knows of it (core.hints)."""
 
     @property
+    def has_small_steps(self) -> bool:
+        """Whether its steps are too small for more than one thread."""
+
+    @property
     def device(self) -> torch.device:
         """Where it computes."""
 
@@ -60,7 +64,7 @@ class Stepper(Protocol):
         """
 
     def tell_hints(self, state: Any, symbols: Tensor) -> None:
-        """Before the codes of a corner: the symbols [b, 3, k] of the hints, `end` for none; only where it `reads_hints`."""
+        """Before the codes of a corner: the symbols [b, 4, k] of the hints, `end` for none; only where it `reads_hints`."""
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of a code of the face at hand."""
@@ -145,7 +149,7 @@ def decode(
         keep([0] * len(rows), of=1)
     active = list(range(len(rows)))
     while active:
-        with one_thread():
+        with step_threads(stepper):
             codes, whole = draw_face(stepper, state, [rows[i] for i in active], sampling)
         for place in whole:
             row = rows[active[place]]
@@ -163,7 +167,7 @@ def decode(
             keep(kept, of=len(active))
         active = [active[place] for place in kept]
         faces = torch.from_numpy(np.concatenate([codes[kept]] * branches)).to(device)
-        with one_thread():
+        with step_threads(stepper):
             stepper.finish_face(state, faces.unflatten(1, (stepper.vertices_per_face, -1)))
     return True
 
@@ -179,13 +183,13 @@ def count_texts(text: Text | None, rows: int, sampling: Sampling) -> int:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Steps run on one thread, however many there are for whole passes: they are too small to share.
+def step_threads(stepper: Stepper) -> Iterator[None]:
+    """Small steps run on one thread, however many there are for whole passes and for large ones.
 
     On a busy machine two threads were slower at every size measured, a small matrix four times (docs/performance.md).
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if stepper.has_small_steps else threads)
     try:
         yield
     finally:

@@ -30,6 +30,7 @@ KNOWN = {
     *("text_condition_model_types", "text_condition_model_kwargs", "text_condition_cond_drop_prob", "condition_on_properties"),
     "corner_hints",
 }  # options of which it knows every value, or which do not change what is generated
+LARGE = 32 * 2**20  # numbers: of as many bytes hardly a processor's last cache holds more
 
 
 @dataclass
@@ -95,6 +96,8 @@ class Engine:
         self.window = config.local_attn_window_size if window is None else window
         if precision == "auto":
             precision = "int8" if self.device.type == "cpu" and int8_pays() else "fp32"
+        numbers = sum(weight.numel() for name, weight in weights.items() if not name.startswith("text."))
+        self.has_small_steps = precision == "fp32" or numbers <= LARGE  # fp32 products of one row run on one thread anyway
         weights = Reader(weights, self.device)
         self.coarse = [Layer(block, precision) for block in read_coarse(weights, config)]
         self.fine = [Layer(block, precision) for block in read_fine(weights, config)]
@@ -191,7 +194,7 @@ class Engine:
         return self.last_vertex(flat.flatten(0, 1)).view(vertices.shape)
 
     def read_hints(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of hints of symbols [..., 3, k]: [..., d]."""
+        """What the fine stack reads of hints of symbols [..., 4, k]: [..., d]."""
         assert self.hints is not None
         return self.hints[self.kinds[:, None], self.levels, symbols].sum((-3, -2))
 

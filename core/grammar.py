@@ -6,6 +6,7 @@ Ask `allowed()`, draw from what it allows, `push` the draw. When nothing is allo
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import defaultdict, deque
 from collections.abc import Sequence
 from itertools import chain, pairwise
@@ -56,7 +57,11 @@ class CodeGrammar:
         return self.face[-1:] == [ABSENT]
 
     def leave_open(self) -> None:
-        """Between faces: what is open now need not be closed."""
+        """Between faces: what is open now need not be closed, nor the box be filled."""
+
+    def fill(self, low: Corner, high: Corner) -> None:
+        """Between faces: from now on nothing new lies outside the box between two corners of the grid, and the mesh ends only when it
+        reaches every side of it, or is a step away."""
 
     def close_first(self) -> None:
         """Between faces: from now on nothing new is begun before what is open has closed."""
@@ -71,6 +76,10 @@ class CodeGrammar:
 
     def next_waiting(self) -> Corner:
         """Before the last corner but one: which one waits for the last; NO_CORNER if none is known."""
+        return NO_CORNER
+
+    def mirrored(self) -> Corner:
+        """Before a corner: where the mirror image of a face that has been would have it, as symbols; NO_CORNER if none is known."""
         return NO_CORNER
 
     def push(self, code: int) -> None:
@@ -108,11 +117,15 @@ class CoordinateGrammar(CodeGrammar):
         self.after: dict[Corner, set[Corner]] = defaultdict(set)  # where the edges of faces lead to from a corner
         self.before: dict[Corner, set[Corner]] = defaultdict(set)  # from where they lead to it
         self.missing: dict[Corner, set[Edge]] = {}  # by their lower ends, the edges that new faces must have
+        self.span_low, self.span_high = [self.absent] * 3, [-1] * 3  # coordinates of all faces, z, y, x
+        self.images: list[list[Corner]] = []  # mirror images of faces, in canonical order, that may still come
         self.ahead: deque[list[int]] = deque(given.tolist() if given is not None else [])  # faces given that are still to come
         for face in self.ahead:
             self.remember(corners(face))
         self.may_copy = False  # whether the face at hand may be the next one given
         self.closing = False  # whether faces begin where an edge is missing, as long as one is
+        self.box: tuple[Corner, Corner] | None = None  # that nothing new leaves
+        self.must_fill = False  # whether all sides of it are to be reached
         self.begin_corner()
 
     def begin_corner(self) -> None:
@@ -125,6 +138,8 @@ class CoordinateGrammar(CodeGrammar):
         coming = corners(self.ahead[0])[:2] if self.ahead else []
         if vertex == 0:
             self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
+            if self.box and self.must_fill and (bottom := self.box[0][0] + 1) < self.span_low[0]:  # no later face reaches lower
+                self.high = min(self.high, (bottom, self.absent - 1, self.absent - 1))
             self.may_copy = bool(coming) and coming[0] <= self.high and coming[1] <= self.due(coming[0])
             self.high = min([self.high, *coming[:1]])
             self.low = self.high if self.closing and self.missing else self.low
@@ -146,6 +161,11 @@ class CoordinateGrammar(CodeGrammar):
 
     def leave_open(self) -> None:
         self.missing.clear()
+        self.must_fill = False
+        self.begin_corner()
+
+    def fill(self, low: Corner, high: Corner) -> None:
+        self.box, self.must_fill = (low, high), True
         self.begin_corner()
 
     def close_first(self) -> None:
@@ -195,6 +215,17 @@ class CoordinateGrammar(CodeGrammar):
         corner = tuple(a + b - c for a, b, c in zip(*opposite, between, strict=True))
         return corner if all(0 <= code < self.absent for code in corner) else NO_CORNER
 
+    def mirrored(self) -> Corner:
+        """The next corner of the first mirror image, left for right or front for back in the middle of the grid, that begins like the face
+        so far and comes behind the last one. Of all that is given the images are known from the start."""
+        so_far = self.corners
+        behind = [self.last[0], self.next_to(self.last[1])] if self.last else []
+        at = bisect_left(self.images, max(so_far, behind))
+        if at == len(self.images) or self.images[at][: len(so_far)] != so_far:
+            return NO_CORNER
+        image = self.images[at]
+        return image[len(so_far)] if len(so_far) < len(image) else (self.absent,) * 3
+
     def leading_to(self, corner: Corner) -> Corner:
         """The lowest from which a missing edge leads to this one."""
         return self.lowest(self.after[corner] - self.before[corner])
@@ -230,7 +261,7 @@ class CoordinateGrammar(CodeGrammar):
         vertex, level = divmod(len(self.face), 3)
         if vertex == 3 and level and self.face[9] == ABSENT:
             return mask
-        if vertex == 0 and level == 0 and (self.missing or self.ahead):
+        if vertex == 0 and level == 0 and (self.missing or self.ahead or not self.is_full()):
             mask[self.end] = False
         elif vertex == 3 and level == 0:
             mask[self.absent] = self.may_be_a_triangle()
@@ -249,7 +280,16 @@ class CoordinateGrammar(CodeGrammar):
                     mask[corner[2]] = False
         if level and vertex == self.vertices_per_face - 1:
             mask[: self.absent] &= ~self.leads_to_no_area(vertex, level)
+        if self.box:
+            mask[: self.box[0][level]] = mask[self.box[1][level] + 1 : self.absent] = False
         return mask
+
+    def is_full(self) -> bool:
+        """Whether every side of the box that is to be filled is reached, or a step away."""
+        if self.box is None or not self.must_fill:
+            return True
+        reached_low = all(one <= side + 1 for one, side in zip(self.span_low, self.box[0], strict=True))
+        return reached_low and all(one >= side - 1 for one, side in zip(self.span_high, self.box[1], strict=True))
 
     def may_be_a_triangle(self) -> bool:
         """Whether the face may be left with the three corners that it has."""
@@ -285,6 +325,9 @@ class CoordinateGrammar(CodeGrammar):
 
     def remember(self, face: list[Corner]) -> None:
         """Note a face, which may not come again, and its edges, which may not either."""
+        for axis, coordinates in enumerate(zip(*face, strict=True)):
+            self.span_low[axis] = min(self.span_low[axis], *coordinates)
+            self.span_high[axis] = max(self.span_high[axis], *coordinates)
         whole = frozenset(face)
         if len(face) == self.vertices_per_face - 1:
             self.completions.setdefault(whole, []).append(NO_CORNER)
@@ -294,6 +337,7 @@ class CoordinateGrammar(CodeGrammar):
         for start, end in zip(face, face[1:] + face[:1], strict=True):
             if end in self.after[start]:
                 continue
+            del self.images[bisect_left(self.images, [start, end]) : bisect_left(self.images, [start, self.next_to(end)])]
             self.after[start].add(end)
             self.before[end].add(start)
             missing = self.missing.setdefault(min(start, end), set())
@@ -303,6 +347,9 @@ class CoordinateGrammar(CodeGrammar):
                 missing.add((end, start))
             if not missing:
                 del self.missing[min(start, end)]
+        for image in mirror_images(face, self.absent - 1):
+            if image[1] not in self.after.get(image[0], ()):
+                insort(self.images, image)
 
 
 def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
@@ -320,6 +367,12 @@ def flat(face: list[int], last: IntArray) -> NDArray[np.bool_]:
         return np.zeros(len(last), bool)
     none: NDArray[np.bool_] = (normal[0] + py * x - px * qy == 0) & (normal[1] + px * qz - pz * x == 0)
     return none
+
+
+def mirror_images(face: list[Corner], top: int) -> list[list[Corner]]:
+    """A face seen in a mirror that stands upright in the middle of a grid from 0 to `top`: left for right, and front for back."""
+    images: list[list[Corner]] = [[(z, y, top - x) for z, y, x in reversed(face)], [(z, top - y, x) for z, y, x in reversed(face)]]
+    return [image[first:] + image[:first] for image in images for first in [image.index(min(image))]]
 
 
 def corners(face: list[int]) -> list[Corner]:

@@ -1,5 +1,5 @@
 """Hints: what the grammar knows before each corner of a mesh, for a transformer that is told (`corner_hints`): which corner waits,
-where a plain face would have it, and which one waits behind it."""
+where a plain face would have it, which one waits behind it, and where the mirror image of a face has it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from core.grammar import ABSENT, CodeGrammar, Corner
 from core.mesh import IntArray
 from core.tokenizer import Tokenizer
 
-HINTS = 3  # CodeGrammar.waiting, expected and next_waiting
+HINTS = 4  # CodeGrammar.waiting, expected, next_waiting and mirrored
 
 
 def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None) -> Tensor:
-    """[b, n + 1, v, 3, k] the symbols of the hints before each corner of codes [b, n, v k], padded with -1, and before the first corner of
+    """[b, n + 1, v, 4, k] the symbols of the hints before each corner of codes [b, n, v k], padded with -1, and before the first corner of
     one face more; `end` for none.
 
     given: [b] how many of the first faces are a given part, before whose corners there are none.
@@ -34,7 +34,7 @@ def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None) -> T
 
 
 def walk(grammar: CodeGrammar, faces: IntArray) -> IntArray:
-    """[n + 1, v, 3, k] the same for the faces [n, v k] of one mesh, which the grammar takes."""
+    """[n + 1, v, 4, k] the same for the faces [n, v k] of one mesh, which the grammar takes."""
     v, k = grammar.vertices_per_face, grammar.codes_per_vertex
     found = np.full((len(faces) + 1, v, HINTS, k), grammar.end)
     for place, corner in enumerate(faces.reshape(-1, k).tolist()):
@@ -48,4 +48,4 @@ def walk(grammar: CodeGrammar, faces: IntArray) -> IntArray:
 def hints(grammar: CodeGrammar) -> list[Corner]:
     """The symbols of the hints before the corner at hand, that of what waits first."""
     nothing = (grammar.end,) * grammar.codes_per_vertex
-    return [hint or nothing for hint in (grammar.waiting(), grammar.expected(), grammar.next_waiting())]
+    return [hint or nothing for hint in (grammar.waiting(), grammar.expected(), grammar.next_waiting(), grammar.mirrored())]

@@ -42,6 +42,7 @@ __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 
 FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
 ATTEMPTS = 40  # times that a variant is drawn, or a part of it drawn anew, before the best of what came is taken as it is
+TO_COMPLETE = 8  # candidates for a completion at least, if the request does not say how many: few of them meet what was given everywhere
 BACK = 6  # faces that a sample which has gone wrong is taken back at first
 GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
@@ -239,8 +240,9 @@ class MeshGPT:
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
         is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
         that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and later
-        oftener, what is open closes before anything new is begun. A mesh to complete may keep open edges from half of these times on, and
-        until then must reach every side of the bounds, if there are any. If nothing helps, the sample with the fewest flaws is the result.
+        oftener, what is open closes before anything new is begun. A mesh to complete stays within the bounds, if there are any, and reaches
+        every side of them; from half of these times on it may stay smaller, and keep open edges. If nothing helps, the sample with the
+        fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -286,7 +288,7 @@ class MeshGPT:
             prefix=prefix,
             sampling=sampling,
             limit=self.room(request, prefix),
-            candidates=self.candidates if request.candidates is None else request.candidates,
+            candidates=request.candidates or (max(self.candidates, TO_COMPLETE) if prefix else self.candidates),
             text=self.read(wanted) if sampling.guidance_scale == 1 else self.read(wanted, ("", properties)),
             stream=stream,
             started=started,
@@ -394,6 +396,9 @@ class MeshGPT:
     def row(self, task: Task, variant: int, attempt: int, kept: list[list[int]]) -> Row:
         """A sample that goes on behind the faces `kept`."""
         grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
+        if task.prefix and task.request.bounds:
+            low, high = quantise(task.prefix.frame.to_unit(np.array(task.request.bounds)), self.tokenizer.levels)[:, ::-1].tolist()
+            grammar.fill(tuple(low), tuple(high))
         grammar.push_all(kept)
         return Row(grammar, np.random.default_rng((task.request.seed, variant, attempt)), [])
 

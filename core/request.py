@@ -47,7 +47,7 @@ class Request:
     variants: how many results, 1..64. seed: 0..2**31-1; the same seed gives the same results. guidance_scale: 0..100, how closely to
     follow the text. temperature: 0..10, where 0 always takes what is likeliest. max_faces: 1..100000, the end of a mesh that does not
     end by itself. candidates: 1..64, how many samples of each result are drawn at once, of which the best is the result. None stands for
-    the checkpoint's own default.
+    the checkpoint's own default, and for eight candidates at least of a completion.
     properties: what the whole mesh shall be beside what the text says; a model that knows no properties leaves them out, with a note.
     bounds: the lowest and the highest corner of the box that a completed mesh fills, in the coordinates of the given one; None leaves the
     place and the size of the whole to the model.

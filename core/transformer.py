@@ -72,6 +72,7 @@ class MeshTransformer(Pretrained, nn.Module):
     """
 
     config: TransformerConfig
+    has_small_steps = True  # as core.decoding.Stepper has it
 
     def __init__(self, tokenizer: Tokenizer, config: TransformerConfig | None = None, **options: Any) -> None:
         super().__init__()
@@ -342,7 +343,7 @@ class MeshTransformer(Pretrained, nn.Module):
         return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
 
     def read_hints(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of hints of symbols [..., 3, k]: [..., d]."""
+        """What the fine stack reads of hints of symbols [..., 4, k]: [..., d]."""
         read: Tensor = self.hints(self.embed(symbols).sum(-2).flatten(-2))
         return read
 
@@ -483,7 +484,7 @@ class MeshTransformer(Pretrained, nn.Module):
         return state
 
     def tell_hints(self, state: DecodeState, symbols: Tensor) -> None:
-        """Before a corner, to a transformer that `reads_hints`: the symbols [b, 3, k] of the hints."""
+        """Before a corner, to a transformer that `reads_hints`: the symbols [b, 4, k] of the hints."""
         state.hints = self.read_hints(symbols)
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:

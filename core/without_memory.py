@@ -38,6 +38,7 @@ class WithoutMemory:
         self.vertices_per_face, self.codes_per_vertex = transformer.vertices_per_face, transformer.codes_per_vertex
         self.codes_per_face = transformer.codes_per_face
         self.reads_hints = False  # they are worked out anew too
+        self.has_small_steps = True
 
     def begin(self, text: Text | None, given: Tensor | None, capacity: int, drawn: int = 0) -> SoFar:
         """As MeshTransformer.begin."""

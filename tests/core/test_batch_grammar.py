@@ -96,6 +96,11 @@ def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, lev
     grammars = [having(part, corners, levels, close_given) for part in parts]
     for grammar in grammars[1::2]:
         grammar.close_first()
+    for grammar in grammars[::3]:
+        low, high = np.sort(rng.integers(levels, size=(2, 3)), 0).tolist()
+        grammar.fill(tuple(map(min, low, grammar.span_low)), tuple(map(max, high, grammar.span_high)))
+    for grammar in grammars[::9]:
+        grammar.leave_open()
     batch = BatchCoordinateGrammar(ROWS, given + 9, levels, corners, CPU)
     assert compared(grammars, batch, 9, given, at_random(grammars, rng)) > 9 * 3 * corners  # some row lived on to the end
 

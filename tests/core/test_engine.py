@@ -361,8 +361,12 @@ def test_edges_guess_the_corners_of_a_box() -> None:
     assert right >= 15  # of 24; eight corners are new
 
 
-def test_steps_run_on_one_thread_and_everything_else_on_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine, threads, before = an_engine(a_transformer()), [], torch.get_num_threads()
+@pytest.mark.parametrize(("precision", "large", "count"), [("fp32", 0, 1), ("int8", 0, 2), ("int8", 2**25, 1)])
+def test_small_steps_run_on_one_thread_and_everything_else_on_as_many_as_before(
+    monkeypatch: pytest.MonkeyPatch, precision: str, large: int, count: int
+) -> None:
+    monkeypatch.setattr("core.engine.LARGE", large)
+    engine, threads, before = an_engine(a_transformer(), precision=precision), [], torch.get_num_threads()
     step = engine.step_fine
 
     def noted(*step_of: Any) -> Tensor:
@@ -374,7 +378,7 @@ def test_steps_run_on_one_thread_and_everything_else_on_as_many_as_before(monkey
     drawn(engine, 1, Sampling(), faces=2)
     after = torch.get_num_threads()
     torch.set_num_threads(before)
-    assert set(threads) == {1}
+    assert set(threads) == {count}
     assert after == 2
 
 

@@ -230,6 +230,33 @@ def test_hints_are_the_lowest_due_and_what_makes_a_parallelogram(
             before.append(grammar.previous)
 
 
+def plainly_mirrored(face: list[int], before: list[list[int]], given: list[list[int]], grid: Grid) -> Vertex:
+    """The next corner of the first of the mirror images of all faces that begins like `face`, lies behind the last and may still come."""
+    known, faces = corners_of(face), [*map(corners_of, given), *(corners_of(old) for old in before if old not in given)]
+    taken, top = {edge for one in faces for edge in edges_of(one)}, grid.levels - 1
+    mirrored = [[(z, *((top - y, x) if deep else (y, top - x))) for z, y, x in one] for one in faces for deep in (False, True)]
+    turned = [[one[(first - step) % len(one)] for step in range(len(one))] for one in mirrored for first in [one.index(min(one))]]
+    behind = corners_of(before[-1])[:2] if before else []
+    images = sorted(one for one in turned if tuple(one[:2]) not in taken and one[:2] > behind and one[: len(known)] == known)
+    return [*images[0], (grid.levels,) * 3][len(known)] if images else ()
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 9), st.integers(0, 4), st.sampled_from([3, 4]))
+def test_the_next_mirror_image_is_hinted_at(seed: int, levels: int, given_faces: int, corners: int) -> None:
+    rng, grid, before = np.random.default_rng(seed), Grid(levels, corners), []
+    grammar, part = a_grammar(rng, grid, given_faces)
+    while len(before) < 12 and len(choices := np.flatnonzero(grammar.allowed()[: grammar.end])):
+        at = len(grammar.face) % 3
+        if at == 0:
+            hint = grammar.mirrored()
+            assert hint == plainly_mirrored(grammar.face, before, part.tolist(), grid)
+        follow = hint and hint[at] in choices and rng.random() < 0.8
+        grammar.push(hint[at] if follow else int(rng.choice(choices[: 1 + rng.integers(3)])))
+        if not grammar.face:
+            before.append(grammar.previous)
+
+
 @pytest.mark.parametrize("family", ["table", "mushroom", "windmill", "key"])
 def test_most_corners_are_hinted_at(family: str) -> None:
     faces = MeshDiscretizer().encode((mesh := generate(family, 3).mesh), mesh.frame())
@@ -238,6 +265,7 @@ def test_most_corners_are_hinted_at(family: str) -> None:
     right = (hints == to_symbols(codes, 3, LEVELS)[0][:, :, None]).all(-1).any(2).float().mean(0)
     assert min(right[0], right[1], right[3]) > 0.5
     assert right[2] > 0.5 or family == "mushroom"  # whose faces are no parallelograms
+    assert (hints[:, :, 3] == to_symbols(codes, 3, LEVELS)[0]).all(-1).all(1).float().mean() > (0.1 if family == "windmill" else 0.4)
     part = corner_hints(MeshDiscretizer(), codes, torch.tensor([5]))[0]
     assert (part[:5] == LEVELS + 1).all()
     assert (part[5] != LEVELS + 1).any()
@@ -288,6 +316,47 @@ def test_a_mesh_that_has_ended_is_closed_whatever_was_drawn(seed: int, levels: i
     assert set(edges) == {(end, start) for start, end in edges}
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.integers(4, 9), st.integers(0, 3), st.sampled_from([3, 4]))
+def test_nothing_new_leaves_a_box_and_the_mesh_ends_when_it_is_full(seed: int, levels: int, given_faces: int, corners: int) -> None:
+    rng = np.random.default_rng(seed)
+    part = some_part(rng, levels, corners, given_faces)
+    known = [corner for face in part.tolist() for corner in corners_of(face)]
+    ends = np.sort(np.concatenate([rng.integers(levels, size=(2, 3)), np.array(known, int).reshape(-1, 3)]), 0)[[0, -1]]
+    grammar = CoordinateGrammar(levels, part, corners)
+    grammar.fill(*map(tuple, ends.tolist()))
+    faces: list[list[int]] = []
+    while len(faces) < 60 and not grammar.ended and len(allowed := np.flatnonzero(grammar.allowed())):
+        grammar.push(grammar.end if grammar.end in allowed else int(rng.choice(allowed)))
+        if not grammar.face and not grammar.ended:
+            faces.append(grammar.previous)
+    made = np.array(known + [corner for face in faces for corner in corners_of(face)], int).reshape(-1, 3)
+    assert (made >= ends[0]).all()
+    assert (made <= ends[1]).all()
+    if faces and not known:
+        assert made[:, 0].min() <= ends[0][0] + 1
+    if grammar.ended:
+        assert np.abs(np.stack([made.min(0), made.max(0)]) - ends).max() <= 1
+
+
+@pytest.mark.parametrize("side", range(6))
+def test_a_mesh_does_not_end_a_step_further_from_a_side_than_it_may(side: int) -> None:
+    box = np.array([[8, 8, 8], [20, 20, 20]])
+    cube = [[8, 8, 8], [8, 8, 20], [8, 20, 20], [8, 20, 8], [20, 8, 8], [20, 8, 20], [20, 20, 20], [20, 20, 8]]
+    quads = [(0, 3, 2, 1), (4, 5, 6, 7), (0, 1, 5, 4), (1, 2, 6, 5), (2, 3, 7, 6), (3, 0, 4, 7)]
+    faces = [list(np.roll([cube[i] for i in quad], -quad.index(min(quad)), 0).ravel()) for quad in quads]
+    for further, may_end in ((0, True), (1, True), (2, False)):
+        ends = box.copy()
+        ends[side // 3, side % 3] += further * (-1 if side < 3 else 1)
+        grammar = CoordinateGrammar(30, np.array(sorted(faces)))
+        grammar.fill(*map(tuple, ends.tolist()))
+        for face in sorted(faces):
+            if side == 0 and not may_end:  # the floor must be reached first of all
+                assert not grammar.allowed()[8]
+            grammar.push_all([face])
+        assert grammar.allowed()[grammar.end] == may_end
+
+
 @pytest.mark.parametrize("family", ["table", "mushroom", "windmill", "key"])
 def test_a_closed_mesh_is_allowed_with_any_part_of_it_given(family: str) -> None:
     faces = MeshDiscretizer().encode((mesh := generate(family, 3).mesh), mesh.frame())
@@ -295,6 +364,8 @@ def test_a_closed_mesh_is_allowed_with_any_part_of_it_given(family: str) -> None
     for share in (0.0, 0.3, 0.8):
         kept = rng.random(len(faces)) < share
         grammar = MeshDiscretizer().grammar(faces[kept])
+        every = np.array([corner for face in faces.tolist() for corner in corners_of(face)])
+        grammar.fill(tuple(every.min(0).tolist()), tuple(every.max(0).tolist()))
         for code in faces.ravel().tolist():
             symbol = grammar.absent if code == ABSENT else code
             assert grammar.allowed()[symbol]

@@ -18,7 +18,7 @@ from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
 from core.mesh import FloatArray, IntArray
-from core.pipeline import ATTEMPTS, BACK, NOTHING, Cancelled, Draft, Request, Sample, Task, ignore
+from core.pipeline import ATTEMPTS, BACK, NOTHING, TO_COMPLETE, Cancelled, Draft, Request, Sample, Task, ignore
 from core.placement import STEPS, Placement, Prefix, likeliest, placements
 from core.properties import Properties
 from core.request import ShouldStop
@@ -161,8 +161,17 @@ def test_a_mesh_that_stays_away_from_its_bounds_is_drawn_again_until_half_of_the
         rows[0].faces, rows[0].ended = [task.prefix.codes[0].tolist()[3:] + task.prefix.codes[0].tolist()[:3]], True
 
     monkeypatch.setattr(model, "decode", one_face)
-    result = model.run(Request("a chair", BOX, bounds=((1, 0, 2), (2, 2, top))), attempts=6)[0]
+    result = model.run(Request("a chair", BOX, candidates=1, bounds=((1, 0, 2), (2, 2, top))), attempts=6)[0]
     assert (result.ended, result.drawn, len(result.mesh.faces)) == (True, draws, 7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nothing_new_leaves_the_bounds(model: MeshGPT, seed: int) -> None:
+    bounds = ((1, 0, 2), (2, 2.5, 6))  # within a box whose sides are all as long as the longest of these
+    mesh = model.run(Request("a chair", BOX, seed=seed, bounds=bounds, max_faces=20), attempts=1)[0].mesh
+    assert len(mesh.faces) > len(BOX.faces)
+    np.testing.assert_array_less(np.array(bounds[0]) - 0.15, mesh.vertices.min(0))  # half a step of the grid is an eighth
+    np.testing.assert_array_less(mesh.vertices.max(0), np.array(bounds[1]) + 0.15)
 
 
 def test_a_first_sample_can_be_had_as_it_is(model: MeshGPT) -> None:
@@ -271,6 +280,11 @@ def test_how_many_candidates_there_are_is_the_checkpoints_choice_if_nobody_says(
     assert model.info()["candidates"] == 3
     assert model.run(Request("a chair", max_faces=2), attempts=1)[0].drawn == 3
     assert model.run(Request("a chair", max_faces=2, candidates=2), attempts=1)[0].drawn == 2
+
+
+@pytest.mark.parametrize(("said", "drawn"), [(None, TO_COMPLETE), (3, 3), (12, 12)])
+def test_of_a_completion_there_are_more_candidates_if_nobody_says(model: MeshGPT, said: int | None, drawn: int) -> None:
+    assert model.run(Request("a chair", BOX, max_faces=9, candidates=said), attempts=1)[0].drawn == drawn
 
 
 def test_new_faces_are_neither_repeated_nor_folded(model: MeshGPT) -> None:
