@@ -345,7 +345,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         return self.flat(self.face, last) & self.flat(self.face, last + (digit == 2).long())
 
     def places(self, corners: Tensor) -> Tensor:
-        """[r, 3] the digits of corners [r]."""
+        """[r, 3, ...] the digits of corners [r, ...]."""
         return torch.stack([corners // weight % self.base for weight in self.weights], 1)
 
     def flat(self, known: list[Tensor], last: Tensor) -> Tensor:
@@ -397,11 +397,10 @@ class BatchCoordinateGrammar(BatchGrammar):
 
     def widen(self, face: Tensor) -> None:
         """The spans of all faces, with this face [r, v]."""
-        places = torch.stack([face // weight % self.base for weight in self.weights], 2)
-        absent = (face == self.no_corner)[..., None]
+        places, absent = self.places(face), (face == self.no_corner)[:, None]
         lowest, highest = self.spans.unbind(1)
-        torch.minimum(lowest, places.masked_fill(absent, ANYTHING).amin(1), out=lowest)
-        torch.maximum(highest, places.masked_fill(absent, -ANYTHING).amax(1), out=highest)
+        torch.minimum(lowest, places.masked_fill(absent, ANYTHING).amin(2), out=lowest)
+        torch.maximum(highest, places.masked_fill(absent, -ANYTHING).amax(2), out=highest)
 
     def mirror_images(self, face: Tensor) -> Tensor:
         """[r, 2, v] core.grammar.mirror_images of faces [r, v]."""
