@@ -125,6 +125,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.face: list[Tensor] = []  # its corners [r]
         self.slots = 0  # of edges that may be filled
         self.started = self.low = self.high = self.nothing  # what the codes so far make of a corner [r]; what it lies within [r]
+        self.closes = self.nothing  # [r] the lowest corner from which a missing edge leads back to the first; ANYTHING for none
         self.matching = self.neighbours = self.completions = self.barred = self.seen[:, 0]  # [r, n] corners
         self.start, self.coming = self.ahead[:, 0].split([2, vertices_per_face * 3], 1)  # of the next face given
         self.copying = self.lacks  # [r] whether the face so far may be that one
@@ -152,7 +153,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.closing.copy_(torch.tensor(padded([grammar.closing for grammar in known], len(self.closing))))
         self.spans.copy_(torch.tensor(padded([[grammar.span_low, grammar.span_high] for grammar in known], len(self.spans))))
         boxes = torch.tensor(padded([grammar.box or self.no_box for grammar in known], len(self.sides)), device=self.sides.device)
-        to_fill = [grammar.box if grammar.box and grammar.must_fill else self.no_box for grammar in known]
+        to_fill = [grammar.to_fill or self.no_box for grammar in known]
         self.sides.copy_(torch.tensor(padded(to_fill, len(self.sides))) + torch.tensor([[1], [-1]]))
         low, high = boxes[..., None].unbind(1)
         self.inside.copy_((low <= self.all_columns) & (self.all_columns <= high) | (low > high) | (self.all_columns >= self.absent))
@@ -244,6 +245,7 @@ class BatchCoordinateGrammar(BatchGrammar):
             return
         so_far = torch.stack(self.face, 1)
         first, before = so_far[:, :1], so_far[:, -1:]
+        self.closes = self.leading_to(self.face[0])
         self.low = self.face[0] + 1
         self.neighbours = torch.where(starts == before, ends, self.never)
         if vertex == 1:
@@ -270,11 +272,10 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 1:
             copy = torch.where(self.face[0] == self.start[:, 0], self.start[:, 1], self.anything)
             return self.symbols(torch.minimum(led_to, copy))
-        closing = self.leading_to(self.face[0])
-        found = torch.where(closing < ANYTHING, closing, led_to)
+        found = torch.where(self.closes < ANYTHING, self.closes, led_to)
         if vertex < self.v - 1:
-            found = torch.where(led_to < ANYTHING, led_to, closing)
-            onward = self.leading_to(closing)
+            found = torch.where(led_to < ANYTHING, led_to, self.closes)
+            onward = self.leading_to(self.closes)
             found = torch.where(onward < ANYTHING, onward, found)
         found = self.symbols(found)
         if vertex == 3:
@@ -286,13 +287,12 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex < 2 or self.v == 3:
             return self.nothing_waits
         first, second, *third = map(self.places, self.face)
-        corner = self.leading_to(self.face[0])
-        found = first + third[0] - second if third else second + self.places(corner) - first
+        found = first + third[0] - second if third else second + self.places(self.closes) - first
         on_grid = ((found >= 0) & (found < self.absent)).all(1)
-        return torch.where((on_grid if third else on_grid & (corner < ANYTHING))[:, None], found, self.nothing_waits)
+        return torch.where((on_grid if third else on_grid & (self.closes < ANYTHING))[:, None], found, self.nothing_waits)
 
     def next_waiting(self, vertex: int) -> Tensor:
-        return self.symbols(self.leading_to(self.face[0])) if vertex == 2 == self.v - 2 else self.nothing_waits
+        return self.symbols(self.closes) if vertex == 2 == self.v - 2 else self.nothing_waits
 
     def mirrored(self, vertex: int) -> Tensor:
         images = self.images[:, : 2 * self.slots // self.v]

@@ -96,9 +96,8 @@ class Engine:
         self.window = config.local_attn_window_size if window is None else window
         if precision == "auto":
             precision = "int8" if self.device.type == "cpu" and int8_pays() else "fp32"
-        numbers = sum(weight.numel() for name, weight in weights.items() if not name.startswith("text."))
-        self.has_small_steps = precision == "fp32" or numbers <= LARGE  # fp32 products of one row run on one thread anyway
         weights = Reader(weights, self.device)
+        self.has_small_steps = precision == "fp32" or weights.numbers() <= LARGE  # fp32 products of one row run on one thread anyway
         self.coarse = [Layer(block, precision) for block in read_coarse(weights, config)]
         self.fine = [Layer(block, precision) for block in read_fine(weights, config)]
         self.coarse_turns, self.fine_turns = (Turns(layers[0].width, self.device) for layers in (self.coarse, self.fine))

@@ -27,6 +27,10 @@ class Reader(UserDict[str, Tensor]):
         self.read.add(name)
         return super().__getitem__(name)
 
+    def numbers(self) -> int:
+        """How many numbers all of them are."""
+        return sum(weight.numel() for weight in self.data.values())
+
     def unread(self) -> set[str]:
         """Names that nothing has asked for."""
         return set(self.data) - self.read

@@ -125,7 +125,7 @@ class CoordinateGrammar(CodeGrammar):
         self.may_copy = False  # whether the face at hand may be the next one given
         self.closing = False  # whether faces begin where an edge is missing, as long as one is
         self.box: tuple[Corner, Corner] | None = None  # that nothing new leaves
-        self.must_fill = False  # whether all sides of it are to be reached
+        self.to_fill: tuple[Corner, Corner] | None = None  # the same, as long as all sides of it are to be reached
         self.begin_corner()
 
     def begin_corner(self) -> None:
@@ -135,16 +135,18 @@ class CoordinateGrammar(CodeGrammar):
         self.high: Corner = (self.absent - 1,) * 3
         self.matching: set[Corner] = set()
         self.barred: set[Corner] = set()
+        self.closes: Corner = NO_CORNER  # the lowest from which a missing edge leads back to the first corner
         coming = corners(self.ahead[0])[:2] if self.ahead else []
         if vertex == 0:
             self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
-            if self.box and self.must_fill and (bottom := self.box[0][0] + 1) < self.span_low[0]:  # no later face reaches lower
+            if self.to_fill and (bottom := self.to_fill[0][0] + 1) < self.span_low[0]:  # no later face reaches lower
                 self.high = min(self.high, (bottom, self.absent - 1, self.absent - 1))
             self.may_copy = bool(coming) and coming[0] <= self.high and coming[1] <= self.due(coming[0])
             self.high = min([self.high, *coming[:1]])
             self.low = self.high if self.closing and self.missing else self.low
             return
         first = so_far[0]
+        self.closes = self.leading_to(first)
         self.low, self.barred = self.next_to(first), {*so_far, *self.after[so_far[-1]]}
         if vertex == 1:
             if self.last and first == self.last[0]:
@@ -161,11 +163,11 @@ class CoordinateGrammar(CodeGrammar):
 
     def leave_open(self) -> None:
         self.missing.clear()
-        self.must_fill = False
+        self.to_fill = None
         self.begin_corner()
 
     def fill(self, low: Corner, high: Corner) -> None:
-        self.box, self.must_fill = (low, high), True
+        self.box = self.to_fill = low, high
         self.begin_corner()
 
     def close_first(self) -> None:
@@ -193,14 +195,13 @@ class CoordinateGrammar(CodeGrammar):
         due = self.lowest(self.before[so_far[-1]] - self.after[so_far[-1]])
         if vertex == 1:
             return min(filter(None, [*copy, due]), default=NO_CORNER)
-        last = self.leading_to(so_far[0])
         if vertex == self.vertices_per_face - 1:
-            return last or due
-        return (last and self.leading_to(last)) or due or last
+            return self.closes or due
+        return (self.closes and self.leading_to(self.closes)) or due or self.closes
 
     def next_waiting(self) -> Corner:
         """The lowest from which a missing edge leads back to the first corner: the fourth, or the third of a triangle."""
-        return self.leading_to(self.corners[0]) if len(self.corners) == 2 == self.vertices_per_face - 2 else NO_CORNER
+        return self.closes if len(self.corners) == 2 == self.vertices_per_face - 2 else NO_CORNER
 
     def expected(self) -> Corner:
         """The third and the fourth corner where they make the face a parallelogram (Touma and Gotsman 1998), if that is on the grid; the
@@ -286,10 +287,11 @@ class CoordinateGrammar(CodeGrammar):
 
     def is_full(self) -> bool:
         """Whether every side of the box that is to be filled is reached, or a step away."""
-        if self.box is None or not self.must_fill:
+        if self.to_fill is None:
             return True
-        reached_low = all(one <= side + 1 for one, side in zip(self.span_low, self.box[0], strict=True))
-        return reached_low and all(one >= side - 1 for one, side in zip(self.span_high, self.box[1], strict=True))
+        low, high = self.to_fill
+        reached_low = all(one <= side + 1 for one, side in zip(self.span_low, low, strict=True))
+        return reached_low and all(one >= side - 1 for one, side in zip(self.span_high, high, strict=True))
 
     def may_be_a_triangle(self) -> bool:
         """Whether the face may be left with the three corners that it has."""

@@ -397,8 +397,8 @@ class MeshGPT:
         """A sample that goes on behind the faces `kept`."""
         grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
         if task.prefix and task.request.bounds:
-            low, high = quantise(task.prefix.frame.to_unit(np.array(task.request.bounds)), self.tokenizer.levels)[:, ::-1].tolist()
-            grammar.fill(tuple(low), tuple(high))
+            box = quantise(task.prefix.frame.to_unit(np.array(task.request.bounds)), self.tokenizer.levels)[:, ::-1]
+            grammar.fill(*map(tuple, box.tolist()))
         grammar.push_all(kept)
         return Row(grammar, np.random.default_rng((task.request.seed, variant, attempt)), [])
 
