@@ -272,15 +272,15 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 1:
             copy = torch.where(self.face[0] == self.start[:, 0], self.start[:, 1], self.anything)
             return self.symbols(torch.minimum(led_to, copy))
-        found = torch.where(self.closes < ANYTHING, self.closes, led_to)
-        if vertex < self.v - 1:
-            found = torch.where(led_to < ANYTHING, led_to, self.closes)
+        if vertex == self.v - 1:
+            found = self.symbols(self.first_fitting(vertex, self.closes, led_to))
+        else:
             onward = self.leading_to(self.closes)
-            found = torch.where(onward < ANYTHING, onward, found)
-        found = self.symbols(found)
+            ahead = self.first_fitting(vertex, onward, led_to, then=self.closes)
+            found = self.symbols(self.first_fitting(vertex, ahead, self.closes))
         if vertex == 3:
-            closes = (unmatched & (starts == first) & (ends == last)).any(1, keepdim=True)
-            found = found.masked_fill(closes, self.absent)
+            closes = (unmatched & (starts == first) & (ends == last)).any(1) & self.fits_three()
+            found = found.masked_fill(closes[:, None], self.absent)
         return torch.where(self.copying[:, None], self.coming[:, 3 * vertex : 3 * vertex + 3], found)
 
     def expected(self, vertex: int) -> Tensor:
@@ -289,7 +289,9 @@ class BatchCoordinateGrammar(BatchGrammar):
         first, second, *third = map(self.places, self.face)
         found = first + third[0] - second if third else second + self.places(self.closes) - first
         on_grid = ((found >= 0) & (found < self.absent)).all(1)
-        return torch.where((on_grid if third else on_grid & (self.closes < ANYTHING))[:, None], found, self.nothing_waits)
+        known = on_grid if third else on_grid & (self.closes < ANYTHING)
+        corner = torch.where(known, sum(place * weight for place, weight in zip(found.unbind(1), self.weights, strict=True)), self.anything)
+        return self.symbols(self.first_fitting(vertex, corner, then=None if third else self.closes))
 
     def next_waiting(self, vertex: int) -> Tensor:
         return self.symbols(self.closes) if vertex == 2 == self.v - 2 else self.nothing_waits
@@ -301,8 +303,40 @@ class BatchCoordinateGrammar(BatchGrammar):
         may_come = (first > last_first) | (first == last_first) & (second > last_second)
         for place, corner in enumerate(self.face):
             may_come = may_come & (images[..., place] == corner[:, None])
-        found = torch.where(may_come, images[..., vertex], self.anything).amin(1)
-        return self.symbols(found).masked_fill((found == NO_BOUND)[:, None], self.absent)
+        corner = torch.where(may_come, images[..., vertex], self.anything).amin(1)
+        then = None
+        if vertex == 2 < self.v - 1:
+            then = torch.where(may_come & (images[..., 2] == corner[:, None]), images[..., 3], self.anything).amin(1)
+        found = self.symbols(self.first_fitting(vertex, corner, then=then))
+        return found.masked_fill(((corner == NO_BOUND) & self.fits_three())[:, None], self.absent) if vertex == 3 else found
+
+    def first_fitting(self, vertex: int, *corners: Tensor, then: Tensor | None = None) -> Tensor:
+        """[r] the first of these corners [r] that fits; ANYTHING if there is none. then: [r] the fourth that would come behind a third."""
+        found = torch.full_like(corners[0], ANYTHING)
+        for corner in reversed(corners):
+            found = torch.where((corner >= 0) & (corner < ANYTHING) & self.fits(vertex, corner, then), corner, found)
+        return found
+
+    def fits(self, vertex: int, corner: Tensor, then: Tensor | None) -> Tensor:
+        """[r] CoordinateGrammar.fits of corners [r], and of those behind them."""
+        fits = self.inside.gather(2, self.places(corner)[..., None])[..., 0].all(1)
+        if vertex:
+            fits = fits & ~(self.barred == corner[:, None]).any(1)
+        if vertex == self.v - 1:
+            return fits & ((corner >= self.low) | (self.matching == corner[:, None]).any(1))
+        if then is None:
+            return fits
+        edge = torch.stack([corner, then], 1), torch.stack([then, self.face[0]], 1)
+        (starts, ends), so_far = self.edges[..., : self.slots], torch.stack([*self.face, corner], 1)
+        twice = ((starts[:, None] == edge[0][..., None]) & (ends[:, None] == edge[1][..., None])).any(2).any(1)
+        repeated = (self.completing(so_far, self.seen[:, : self.slots // self.v]) == then[:, None]).any(1)
+        return fits & ((then < 0) | (then >= ANYTHING) | ~(twice | repeated))
+
+    def fits_three(self) -> Tensor:
+        """[r] CoordinateGrammar.fits_three."""
+        second, third = self.face[1:]
+        matches, is_taken = (self.matching == third[:, None]).any(1), (self.neighbours == third[:, None]).any(1)
+        return (matches | (third > second) & ~is_taken) & ~(self.completions == self.no_corner).any(1)
 
     def leading_to(self, corners: Tensor) -> Tensor:
         """[r] the lowest corner from which a missing edge leads to this one [r] and that may still come in this face."""
@@ -330,11 +364,7 @@ class BatchCoordinateGrammar(BatchGrammar):
 
     def may_be_a_triangle(self) -> Tensor:
         """[r] whether the face may be left with the three corners that it has."""
-        second, third = self.face[1:]
-        matches, is_taken = (self.matching == third[:, None]).any(1), (self.neighbours == third[:, None]).any(1)
-        repeated = (self.completions == self.no_corner).any(1)
-        lacks_area = self.flat(self.face[:2], self.places(third)[:, None])[:, 0]
-        return (matches | (third > second) & ~is_taken) & ~repeated & ~lacks_area
+        return self.fits_three() & ~self.flat(self.face[:2], self.places(self.face[2])[:, None])[:, 0]
 
     def leads_to_no_area(self, level: int) -> Tensor:
         """[r, codebook_size] which last coordinates leave the face without area; which next to last ones do, whatever comes then."""

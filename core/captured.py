@@ -28,6 +28,7 @@ from core.conditioning import Text, guide
 from core.decoding import LOWEST, TINY, OnFace, Row, Sampling, count_texts, decode
 from core.engine import Engine, Run
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
+from core.hints import point, still_told, told
 from core.mesh import IntArray
 
 SHORTEST = 64  # faces of the shortest graph; each further one has twice as many
@@ -238,15 +239,16 @@ class Room:
         for vertex in range(self.v):
             self.fine.advance()
             known = torch.mm(corner.to(self.weights.dtype), self.weights.last_vertex).float()
-            waiting, parts = self.grammar.nothing_waits, []
+            waiting, now, parts = self.grammar.nothing_waits, None, []
             for level in range(self.k):
                 at = vertex * self.k + level
                 allowed = self.grammar.allowed(vertex, level, faces)
                 if level == 0:
                     hints = self.grammar.hints(vertex)
                     waiting = hints[:, 0]
-                    known = known + self.engine.read_hints(hints) if self.engine.reads_hints else known
-                logits = self.logits(self.base[at] + known, level, min(faces * self.v, self.fine.length))
+                    if self.engine.reads_hints:
+                        known, now = known + self.engine.read_hints(hints), told(hints, self.grammar.end)
+                logits = self.logits(self.base[at] + known, level, now, min(faces * self.v, self.fine.length))
                 settled = self.grammar.settled(vertex)
                 drawn, peak = self.draw(logits, allowed, settled, waiting[:, level], chances[at])
                 waiting = torch.where((drawn == waiting[:, level])[:, None], waiting, self.grammar.nothing_waits)
@@ -258,6 +260,7 @@ class Room:
                 parts.append(self.engine.table[level].index_select(0, drawn))
                 if level < self.k - 1:
                     known = known + parts[-1]
+                    now = None if now is None else still_told(now, level, drawn, self.grammar.end)
             corner = torch.stack(parts).sum(0)
             corners.append(corner)
         self.plan(torch.cat(corners, 1), min(faces, self.coarse.length))
@@ -266,14 +269,16 @@ class Room:
         self.made.add_(1)
         torch.stack([*symbols, self.alive.long(), self.ended.long()], 1, out=self.output)
 
-    def logits(self, x: Tensor, level: int, length: int) -> Tensor:
-        """[r, c] of a code of this level from x [s, r, d], the branches joined."""
+    def logits(self, x: Tensor, level: int, told: Tensor | None, length: int) -> Tensor:
+        """[r, c] of a code of this level from x [s, r, d], the branches joined. told: [r, k, 4] what hints tell."""
         branches, rows, d = x.shape
         x = x.view(branches * rows, d).to(self.weights.dtype)
         for layer, block in enumerate(self.fine.blocks):
             self.fine.attend(layer, x, length, remember=level == 0)
             feed(x, block)
         logits = torch.mm(torch.layer_norm(x, (d,)), self.weights.heads[level]).float()
+        if told is not None:
+            logits = point(logits, told[:, level].repeat(branches, 1))
         if branches == 1:
             return logits
         if self.size.right_angles:

@@ -303,8 +303,11 @@ def weights(logits: NDArray[np.float32], waiting: IntArray, end: int, sampling: 
     likely[row, single] = 0
     of_others = likely.sum(1)
     least = sampling.min_p * np.maximum(of_single.max(0), of_others)
-    likely = (likely / np.maximum(likely.max(1, keepdims=True), TINY)) ** (1 / sampling.temperature)
-    likely *= likely >= sampling.min_p
-    likely *= (of_others * (of_others >= least) / np.maximum(likely.sum(1), TINY))[:, None]
+    if (of_others < least).all():  # as mostly: what waits is all but certain
+        likely.fill(0)
+    else:
+        likely = (likely / np.maximum(likely.max(1, keepdims=True), TINY)) ** (1 / sampling.temperature)
+        likely *= likely >= sampling.min_p
+        likely *= (of_others * (of_others >= least) / np.maximum(likely.sum(1), TINY))[:, None]
     likely[row, single] = of_single * (of_single >= least)
     return likely

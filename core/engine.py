@@ -10,6 +10,7 @@ Letters: r rows, h heads, w width of a head, d width, g positions in sequence, t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from core.conditioning import Text
 from core.engine_layers import Layer, Matrix, TextMemory, Turns, int8_pays, matrix
 from core.engine_weights import Reader, Weights, read_coarse, read_fine
-from core.hints import HINTS, corner_hints
+from core.hints import HINTS, corner_hints, point, still_told, told, told_by_level
 from core.symbols import IGNORE, to_symbols, to_targets
 from core.tokenizer import Tokenizer
 from core.transformer_config import TransformerConfig
@@ -38,9 +39,10 @@ class Run:
     """What one generation carries from step to step; an engine has one at a time.
 
     faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what each code of this face
-    starts from [r, d], the plan and its place. hints: what is read of those before this vertex [r, d], if anything is told. vertex:
-    embedding of what is known of this vertex [r, d]. known: the same, and what is known of the vertex before and of the hints. turn, seen:
-    what rotary does at this vertex, and what it attends to. corners: this face's finished vertices, behind the last one of the face before.
+    starts from [r, d], the plan and its place. hints: what is read of those before this vertex [r, d], and told: what they still tell of
+    each of its codes [r, k, 4], if anything is told. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what
+    is known of the vertex before and of the hints. turn, seen: what rotary does at this vertex, and what it attends to. corners: this
+    face's finished vertices, behind the last one of the face before.
     """
 
     engine: Engine
@@ -50,6 +52,7 @@ class Run:
     faces: int
     vertices: int
     hints: Tensor | None = field(init=False, default=None)
+    told: Tensor | None = field(init=False, default=None)
     vertex: Tensor = field(init=False)
     known: Tensor = field(init=False)
     turn: Tensor = field(init=False)
@@ -212,7 +215,7 @@ class Engine:
 
     def tell_hints(self, run: Run, symbols: Tensor) -> None:
         """As MeshTransformer.tell_hints."""
-        run.hints = self.read_hints(symbols)
+        run.hints, run.told = self.read_hints(symbols), told(symbols, self.codebook_size + 1)
 
     def step_fine(self, run: Run, vertex: int, level: int) -> Tensor:
         """Logits [r, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
@@ -221,7 +224,12 @@ class Engine:
         x = run.base[vertex * self.codes_per_vertex + level] + run.known
         for layer in self.fine:
             x = layer.step(x, run.turn, None if level else run.seen)
-        return self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
+        return self.read_head(x, level, None if run.told is None else run.told[:, level])
+
+    def read_head(self, x: Tensor, level: int, told: Tensor | None) -> Tensor:
+        """Logits [n, vocabulary] of codes of a level from the fine stack's answer x [n, d]. told: [n, 4] what hints tell of them."""
+        scores = self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
+        return scores if told is None else point(scores, told)
 
     def step_vertex(self, run: Run, vertex: int, draft: Tensor) -> Tensor:
         """Logits [r, k, vocabulary] of all codes of a corner in one go, each as if those before it were the draft's [r, k].
@@ -234,8 +242,8 @@ class Engine:
         x = torch.stack([run.known, *embeddings], 1).cumsum(1) + torch.stack(run.base[vertex * k : (vertex + 1) * k], 1)
         for layer in self.fine:
             x = layer.step_group(x, run.turn, run.seen)
-        x = torch.layer_norm(x, self.fine[0].norm)
-        return torch.stack([head(x[:, level]).float() for level, head in enumerate(self.heads)], 1)
+        known = [None] * k if run.told is None else told_by_level(run.told, draft, self.codebook_size + 1)
+        return torch.stack([self.read_head(x[:, level], level, of_level) for level, of_level in enumerate(known)], 1)
 
     def begin_vertex(self, run: Run) -> None:
         run.known = self.last_vertex(run.corners[-1])
@@ -256,6 +264,8 @@ class Engine:
         run.vertex = run.vertex + embedding if level else embedding
         if level == self.codes_per_vertex - 1:
             run.corners.append(run.vertex)
+        elif run.told is not None:
+            run.told = still_told(run.told, level, symbols, self.codebook_size + 1)
 
     def finish_face(self, run: Run, symbols: Tensor) -> None:
         """The face that was taken is complete: plan the next one. symbols: [r, v, k], which a run knows already."""
@@ -279,11 +289,14 @@ class Engine:
         plan = self.read_faces(torch.cat([self.start(text, rows)[:, None], self.join(vertices)], 1) + ahead, self.read(text))
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
+        known: Sequence[Tensor | None] = [None] * self.codes_per_vertex
         if self.reads_hints:
-            before = before + self.read_hints(corner_hints(self.tokenizer, codes, given))
+            hints, end = corner_hints(self.tokenizer, codes, given), self.codebook_size + 1
+            symbols = F.pad(to_symbols(codes, self.codes_per_vertex, self.codebook_size), (0, 0, 0, 0, 0, 1))
+            before, known = before + self.read_hints(hints), told_by_level(told(hints, end).flatten(0, 2), symbols.flatten(0, 2), end)
         x = embedded.cumsum(3) - embedded + before[:, :, :, None]
-        x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2))
-        x, wanted = torch.layer_norm(x, x.shape[-1:]), to_targets(codes, self.codes_per_vertex, self.codebook_size).flatten(0, 2)
-        logits = [head(x[:, :, level].flatten(0, 1)).float() for level, head in enumerate(self.heads)]
+        x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2)).flatten(0, 1)
+        wanted = to_targets(codes, self.codes_per_vertex, self.codebook_size).flatten(0, 2)
+        logits = [self.read_head(x[:, level], level, of_level) for level, of_level in enumerate(known)]
         nats = [F.cross_entropy(logit, wanted[:, level], ignore_index=IGNORE, reduction="none") for level, logit in enumerate(logits)]
         return torch.stack(nats).sum(0).view(rows, count + 1, -1).sum(-1)

@@ -67,7 +67,7 @@ class CodeGrammar:
         """Between faces: from now on nothing new is begun before what is open has closed."""
 
     def waiting(self) -> Corner:
-        """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known."""
+        """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known. No hint is what may not come."""
         return NO_CORNER
 
     def expected(self) -> Corner:
@@ -190,14 +190,14 @@ class CoordinateGrammar(CodeGrammar):
         copy = [tuple(coming)] if is_copy else []
         if vertex == 0:
             return min([*copy, *(corner for corner in self.missing if corner >= (self.last or [corner])[0])], default=NO_CORNER)
-        if vertex == 3 and so_far[0] in self.before[so_far[-1]] - self.after[so_far[-1]]:
-            return (self.absent,) * 3
         due = self.lowest(self.before[so_far[-1]] - self.after[so_far[-1]])
         if vertex == 1:
             return min(filter(None, [*copy, due]), default=NO_CORNER)
+        if vertex == 3 and so_far[0] in self.before[so_far[-1]] - self.after[so_far[-1]] and self.fits_three():
+            return (self.absent,) * 3
         if vertex == self.vertices_per_face - 1:
-            return self.closes or due
-        return (self.closes and self.leading_to(self.closes)) or due or self.closes
+            return self.first_fitting((self.closes, NO_CORNER), (due, NO_CORNER))
+        return self.first_fitting((self.closes and self.leading_to(self.closes), self.closes), (due, self.closes), (self.closes, NO_CORNER))
 
     def next_waiting(self) -> Corner:
         """The lowest from which a missing edge leads back to the first corner: the fourth, or the third of a triangle."""
@@ -214,7 +214,8 @@ class CoordinateGrammar(CodeGrammar):
         if NO_CORNER in opposite:
             return NO_CORNER
         corner = tuple(a + b - c for a, b, c in zip(*opposite, between, strict=True))
-        return corner if all(0 <= code < self.absent for code in corner) else NO_CORNER
+        on_grid = all(0 <= code < self.absent for code in corner)
+        return self.first_fitting((corner, NO_CORNER if third else self.closes)) if on_grid else NO_CORNER
 
     def mirrored(self) -> Corner:
         """The next corner of the first mirror image, left for right or front for back in the middle of the grid, that begins like the face
@@ -224,8 +225,37 @@ class CoordinateGrammar(CodeGrammar):
         at = bisect_left(self.images, max(so_far, behind))
         if at == len(self.images) or self.images[at][: len(so_far)] != so_far:
             return NO_CORNER
-        image = self.images[at]
-        return image[len(so_far)] if len(so_far) < len(image) else (self.absent,) * 3
+        corner, then = [*self.images[at][len(so_far) :], NO_CORNER, NO_CORNER][:2]
+        if len(so_far) == 3 and not corner:
+            return (self.absent,) * 3 if self.fits_three() else NO_CORNER
+        return self.first_fitting((corner, then))
+
+    def first_fitting(self, *hints: tuple[Corner, Corner]) -> Corner:
+        """The first of these corners that fits; behind each stands the one that would come next, if that is known."""
+        return next((corner for corner, then in hints if corner and self.fits(corner, then)), NO_CORNER)
+
+    def fits(self, corner: Corner, then: Corner) -> bool:
+        """Whether a new corner may come here, as far as that is known from the faces that have been and from the box: no edge and no face
+        would be there twice. then: a fourth corner that would come behind a third one."""
+        so_far = self.corners
+        if corner in self.barred or not self.is_inside(corner):
+            return False
+        if len(so_far) == self.vertices_per_face - 1:
+            return corner >= self.low or corner in self.matching
+        if len(so_far) < 2 or not then:
+            return True
+        repeated = then in self.completions.get(frozenset([*so_far, corner]), ())
+        return not (repeated or then in self.after[corner] or so_far[0] in self.after[then])
+
+    def fits_three(self) -> bool:
+        """The same of three corners as a whole face."""
+        first, second, third = self.corners
+        closes = third in self.matching or (third > second and third not in self.before[first])
+        return closes and NO_CORNER not in self.completions.get(frozenset(self.corners), ())
+
+    def is_inside(self, corner: Corner) -> bool:
+        """Whether a corner lies in the box, if there is one."""
+        return self.box is None or all(low <= code <= high for low, code, high in zip(self.box[0], corner, self.box[1], strict=True))
 
     def leading_to(self, corner: Corner) -> Corner:
         """The lowest from which a missing edge leads to this one."""
@@ -295,10 +325,7 @@ class CoordinateGrammar(CodeGrammar):
 
     def may_be_a_triangle(self) -> bool:
         """Whether the face may be left with the three corners that it has."""
-        first, second, third = self.corners
-        closes = third in self.matching or (third > second and third not in self.before[first])
-        repeated = NO_CORNER in self.completions.get(frozenset(self.corners), ())
-        return closes and not repeated and not flat(self.face[:8], np.array(self.face[8:])).all()
+        return self.fits_three() and not flat(self.face[:8], np.array(self.face[8:])).all()
 
     def leads_to_no_area(self, vertex: int, level: int) -> NDArray[np.bool_]:
         """[codebook_size] which last coordinates leave this face without area; which next to last ones do, whatever comes then."""

@@ -18,7 +18,7 @@ def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None) -> T
     """[b, n + 1, v, 4, k] the symbols of the hints before each corner of codes [b, n, v k], padded with -1, and before the first corner of
     one face more; `end` for none.
 
-    given: [b] how many of the first faces are a given part, before whose corners there are none.
+    given: [b] how many of the first faces are a given part, before whose corners stands what the part alone tells.
     """
     v, end = tokenizer.vertices_per_face, tokenizer.codebook_size + 1
     hints = torch.full((len(codes), codes.shape[1] + 1, v, HINTS, tokenizer.codes_per_vertex), end)
@@ -28,8 +28,9 @@ def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None) -> T
     for row, faces, first, count in zip(hints, codes.numpy(force=True), firsts, counts, strict=True):
         whole = first, faces[:count].tobytes()
         if whole not in known:
-            known[whole] = torch.from_numpy(walk(tokenizer.grammar(faces[:first]), faces[first:count]))
-        row[first : count + 1] = known[whole]
+            part, mesh = tokenizer.grammar(None), tokenizer.grammar(faces[:first])
+            known[whole] = torch.from_numpy(np.concatenate([walk(part, faces[:first])[:first], walk(mesh, faces[first:count])]))
+        row[: count + 1] = known[whole]
     return hints.to(codes.device)
 
 
@@ -49,3 +50,31 @@ def hints(grammar: CodeGrammar) -> list[Corner]:
     """The symbols of the hints before the corner at hand, that of what waits first."""
     nothing = (grammar.end,) * grammar.codes_per_vertex
     return [hint or nothing for hint in (grammar.waiting(), grammar.expected(), grammar.next_waiting(), grammar.mirrored())]
+
+
+def told(hints: Tensor, end: int) -> Tensor:
+    """[..., k, 4] what each of the hints [..., 4, k] tells of each code of a corner, none of which is known yet; `end` + 1 for nothing."""
+    return hints.masked_fill(hints[..., :1] == end, end + 1).transpose(-1, -2)
+
+
+def still_told(told: Tensor, level: int, symbols: Tensor, end: int) -> Tensor:
+    """The same once the codes of a level are known to be these symbols [...]: of the hints that said otherwise nothing is left."""
+    return told.masked_fill((told[..., level, :] != symbols[..., None])[..., None, :], end + 1)
+
+
+def told_by_level(told: Tensor, symbols: Tensor, end: int) -> list[Tensor]:
+    """Of each level [..., 4]: what is still told of it once the codes of a corner are known to be these symbols [..., k]."""
+    levels = []
+    for level in range(told.shape[-2]):
+        levels.append(told[..., level, :])
+        told = still_told(told, level, symbols[..., level], end)
+    return levels
+
+
+def point(scores: Tensor, told: Tensor) -> Tensor:
+    """[rows, vocabulary] logits from the scores [rows, vocabulary + 4] of codes, the last of which say how much each hint is trusted: that
+    is added to the score of the code that it tells [rows, 4].
+
+    So a code that is hinted at can be copied whatever it is, as by a pointer (Vinyals et al. 2015).
+    """
+    return scores.scatter_add(1, told, scores[:, -HINTS:])[:, :-HINTS]

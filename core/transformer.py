@@ -8,7 +8,7 @@ Letters: b batch, n faces, v vertices of a face, k codes of a vertex, s start to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,8 +22,8 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
-from core.hints import HINTS, corner_hints
-from core.loss import SummedCrossEntropy, cross_entropies
+from core.hints import HINTS, corner_hints, still_told, told, told_by_level
+from core.loss import SummedCrossEntropy, cross_entropies, read_head
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
 from core.symbols import to_symbols, to_targets
@@ -39,7 +39,7 @@ class DecodeState:
 
     coarse, fine: the memories of both stacks. text: what is said, if anything. table: embeddings [k, vocabulary, d].
     last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. hints: what is read of those before this
-    vertex [b, d], if anything is told. plan: for the face at hand [b, d].
+    vertex [b, d], and told: what they still tell of each of its codes [b, k, 4], if anything is told. plan: for the face at hand [b, d].
     ground: what all codes of this vertex start from [b, d]. centres: of the start tokens and the faces so far [b, s + n, 3], NaN for the
     former; only with face_distance_bias.
     """
@@ -51,6 +51,7 @@ class DecodeState:
     last_vertex: Tensor
     partial: Tensor = field(init=False)
     hints: Tensor | None = field(init=False, default=None)
+    told: Tensor | None = field(init=False, default=None)
     plan: Tensor = field(init=False)
     ground: Tensor = field(init=False)
     centres: Tensor | None = None
@@ -134,7 +135,7 @@ class MeshTransformer(Pretrained, nn.Module):
             if c.fine_reach == "face"
             else VertexStack(*sizes, **fine, positions=(2 * self.max_faces + 1) * v, window=window, dropout=c.dropout)
         )
-        self.head = nn.Parameter(torch.zeros(k, d, self.vocabulary))
+        self.head = nn.Parameter(torch.zeros(k, d, self.vocabulary + (HINTS if c.corner_hints else 0)))
         for name, parameter in self.fine.named_parameters():
             if name.endswith(("attention.out.weight", "text.out.weight", "feed.3.weight")):
                 nn.init.zeros_(parameter)
@@ -203,25 +204,32 @@ class MeshTransformer(Pretrained, nn.Module):
         if text is not None and self.training and drop > 0:
             text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
         text = self.with_properties(text, properties)
-        x, targets = self.states(codes, text, given), self.targets(codes)
-        levels = range(self.codes_per_vertex)
-        nats = [SummedCrossEntropy.apply(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
+        nats = [SummedCrossEntropy.apply(*level) for level in self.by_level(codes, text, given)]
         return torch.stack(nats).sum() / (codes[..., 0] >= 0).sum()
 
     def nats(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """Negative log-likelihood in nats of every face and of the end: [b, n + 1]; codes and given as in `forward`."""
         codes = self.checked(codes, given)
-        x, targets = self.states(codes, text, given), self.targets(codes)
-        levels = range(self.codes_per_vertex)
-        nats = [cross_entropies(x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten()) for k in levels]
-        return torch.stack(nats).sum(0).view(*targets.shape[:2], -1).sum(-1)
+        nats = [cross_entropies(*level) for level in self.by_level(codes, text, given)]
+        return torch.stack(nats).sum(0).view(len(codes), codes.shape[1] + 1, -1).sum(-1)
 
     def logits(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
-        return torch.einsum("b n v k d, k d c -> b n v k c", self.states(self.checked(codes, given), text, given), self.head)
+        codes = self.checked(codes, given)
+        logits = [read_head(x, head, told) for x, head, _, told in self.by_level(codes, text, given)]
+        return torch.stack(logits, 1).unflatten(0, (len(codes), -1, self.vertices_per_face))
 
-    def states(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Tensor:
-        """[b, n + 1, v, k, d] what the head reads for each code."""
+    def by_level(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Of the codes of each level: what the head reads [b (n + 1) v, d], the head, the targets, and what hints tell [b (n + 1) v, 4]."""
+        hints, end = corner_hints(self.tokenizer, codes, given) if self.reads_hints else None, self.codebook_size + 1
+        x, targets, symbols = self.states(codes, text, given, hints), self.targets(codes), F.pad(self.symbols(codes), (0, 0, 0, 0, 0, 1))
+        known = [None] * self.codes_per_vertex if hints is None else told_by_level(told(hints, end), symbols, end)
+        for k, of_level in enumerate(known):
+            now = None if of_level is None else of_level.flatten(0, 2)
+            yield x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten(), now
+
+    def states(self, codes: Tensor, text: Text | None, given: Tensor | None, hints: Tensor | None) -> Tensor:
+        """[b, n + 1, v, k, d] what the head reads for each code. hints: [b, n + 1, v, 4, k], to a transformer that `reads_hints`."""
         embedded = self.embed(self.symbols(codes))
         vertices = embedded.sum(3)
         faces = self.join(vertices, codes)
@@ -230,8 +238,8 @@ class MeshTransformer(Pretrained, nn.Module):
         embedded = F.pad(embedded, (0, 0, 0, 0, 0, 0, 0, 1))
         partial = embedded.cumsum(3) - embedded
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
-        if self.reads_hints:
-            before = before + self.read_hints(corner_hints(self.tokenizer, codes, given))
+        if hints is not None:
+            before = before + self.read_hints(hints)
         return self.fine(self.fine_input(partial + before[:, :, :, None] + rearrange(plan, "b n d -> b n 1 1 d"), text), text)
 
     # ---- codes
@@ -485,7 +493,7 @@ class MeshTransformer(Pretrained, nn.Module):
 
     def tell_hints(self, state: DecodeState, symbols: Tensor) -> None:
         """Before a corner, to a transformer that `reads_hints`: the symbols [b, 4, k] of the hints."""
-        state.hints = self.read_hints(symbols)
+        state.hints, state.told = self.read_hints(symbols), told(symbols, self.codebook_size + 1)
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of code `level` of corner `vertex` of the face that is planned."""
@@ -497,13 +505,16 @@ class MeshTransformer(Pretrained, nn.Module):
         x = state.ground + state.partial + self.slot_embedding[vertex, level]
         if self.config.text_cond_with_film and state.text is not None:
             x = self.fine_film(x, state.text.pooled())
-        return self.fine.step(x, state.fine, vertex, level) @ self.head[level]
+        now = None if state.told is None else state.told[:, level]
+        return read_head(self.fine.step(x, state.fine, vertex, level), self.head[level], now)
 
     def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
         """Take the symbols [b] drawn for that level of the present corner."""
         state.partial = state.partial + state.table[level, symbols]
         if level == self.codes_per_vertex - 1:
             state.last_vertex = state.partial
+        elif state.told is not None:
+            state.told = still_told(state.told, level, symbols, self.codebook_size + 1)
 
     def finish_face(self, state: DecodeState, symbols: Tensor) -> None:
         """The face of symbols [b, v, k] is complete: plan the next one."""

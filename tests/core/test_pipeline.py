@@ -165,6 +165,22 @@ def test_a_mesh_that_stays_away_from_its_bounds_is_drawn_again_until_half_of_the
     assert (result.ended, result.drawn, len(result.mesh.faces)) == (True, draws, 7)
 
 
+def test_a_mesh_that_every_candidate_takes_for_whole_is_not_tried_again(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws: list[int] = []
+
+    def copies(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        assert task.prefix is not None
+        draws.append(len(rows))
+        for row in rows:
+            row.faces, row.ended = task.prefix.codes.tolist(), True
+
+    monkeypatch.setattr(model, "decode", copies)
+    result = model.run(Request("a chair", BOX))[0]
+    assert draws == [TO_COMPLETE]
+    assert len(result.mesh.faces) == len(BOX.faces)
+    assert "nothing was added" in result.note
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_nothing_new_leaves_the_bounds(model: MeshGPT, seed: int) -> None:
     bounds = ((1, 0, 2), (2, 2.5, 6))  # within a box whose sides are all as long as the longest of these

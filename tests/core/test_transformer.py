@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.conditioning import Text
 from core.discretizer import MeshDiscretizer
-from core.hints import corner_hints
+from core.hints import corner_hints, point, told, told_by_level
 from core.properties import Properties
 from core.symbols import IGNORE
 from core.tokenizer import Tokenizer
@@ -488,3 +488,13 @@ def test_texts_without_a_tower_are_refused() -> None:
 def test_every_option_of_the_configuration_is_documented() -> None:
     words = set((TransformerConfig.__doc__ or "").replace(",", " ").replace(":", " ").replace(".", " ").split())
     assert [name for name in TransformerConfig.__dataclass_fields__ if name not in words] == []
+
+
+def test_a_hint_is_trusted_until_it_was_wrong() -> None:
+    end = 8
+    hints = torch.tensor([[[1, 2, 3], [1, 5, 6], [end, end, end], [4, 2, 3]]])
+    levels = told_by_level(told(hints, end), torch.tensor([[1, 5, 0]]), end)
+    assert torch.cat(levels).tolist() == [[1, 1, end + 1, 4], [2, 5, end + 1, end + 1], [end + 1, 6, end + 1, end + 1]]
+    scores = torch.tensor([[0.0] * (end + 1) + [0.5, 0.25, 7.0, 0.125]])
+    assert point(scores, levels[0])[0].tolist() == [0, 0.75, 0, 0, 0.125, 0, 0, 0, 0]
+    assert point(scores, levels[2])[0].tolist() == [0, 0, 0, 0, 0, 0, 0.25, 0, 0]
