@@ -42,7 +42,7 @@ bench: .venv/ready .rival/ready
 # The default model. LOWPOLY names a folder of real meshes with captions (any that training.prepare reads) to train on as well.
 ifdef LOWPOLY
 REAL := data/lowpoly
-WITH_REAL := 'data={data/train: 1, data/seldom: 1, data/lowpoly/train: 2}' 'validation=[data/validation, data/lowpoly/validation]'
+WITH_REAL := 'data={data/train: 1, data/seldom: 1, data/lowpoly/train: 5}' 'validation=[data/validation, data/lowpoly/validation]'
 endif
 
 train: .venv/ready data/train data/seldom data/validation $(REAL)

@@ -239,7 +239,7 @@ class Room:
         for vertex in range(self.v):
             self.fine.advance()
             known = torch.mm(corner.to(self.weights.dtype), self.weights.last_vertex).float()
-            waiting, now, parts = self.grammar.nothing_waits, None, []
+            waiting, said, parts = self.grammar.nothing_waits, None, []
             for level in range(self.k):
                 at = vertex * self.k + level
                 allowed = self.grammar.allowed(vertex, level, faces)
@@ -247,8 +247,8 @@ class Room:
                     hints = self.grammar.hints(vertex)
                     waiting = hints[:, 0]
                     if self.engine.reads_hints:
-                        known, now = known + self.engine.read_hints(hints), told(hints, self.grammar.end)
-                logits = self.logits(self.base[at] + known, level, now, min(faces * self.v, self.fine.length))
+                        known, said = known + self.engine.read_hints(hints), told(hints, self.grammar.end)
+                logits = self.logits(self.base[at] + known, level, said, min(faces * self.v, self.fine.length))
                 settled = self.grammar.settled(vertex)
                 drawn, peak = self.draw(logits, allowed, settled, waiting[:, level], chances[at])
                 waiting = torch.where((drawn == waiting[:, level])[:, None], waiting, self.grammar.nothing_waits)
@@ -260,7 +260,7 @@ class Room:
                 parts.append(self.engine.table[level].index_select(0, drawn))
                 if level < self.k - 1:
                     known = known + parts[-1]
-                    now = None if now is None else still_told(now, level, drawn, self.grammar.end)
+                    said = None if said is None else still_told(said, level, drawn, self.grammar.end)
             corner = torch.stack(parts).sum(0)
             corners.append(corner)
         self.plan(torch.cat(corners, 1), min(faces, self.coarse.length))

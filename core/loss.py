@@ -33,9 +33,13 @@ def read_head(x: Tensor, head: Tensor, told: Tensor | None) -> Tensor:
 
 def in_parts(x: Tensor, head: Tensor, targets: Tensor, told: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
     """x, targets and told, a few rows at a time."""
-    size = max(1, LOGITS_AT_ONCE // head.shape[1])
+    size = rows_at_once(head)
     parts = x.split(size)
     return zip(parts, targets.split(size), [None] * len(parts) if told is None else told.split(size), strict=True)
+
+
+def rows_at_once(head: Tensor) -> int:
+    return max(1, LOGITS_AT_ONCE // head.shape[1])
 
 
 class SummedCrossEntropy(torch.autograd.Function):
@@ -44,8 +48,8 @@ class SummedCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, head: Tensor, targets: Tensor, told: Tensor | None) -> Tensor:
         total = torch.zeros((), device=x.device)
-        x_grads, head_grad = [], torch.zeros_like(head)
-        for rows, wanted, said in in_parts(x, head, targets, told):
+        x_grad, head_grad = torch.empty_like(x), torch.zeros_like(head)
+        for (rows, wanted, said), grad in zip(in_parts(x, head, targets, told), x_grad.split(rows_at_once(head)), strict=True):
             chances = read_head(rows, head, said)
             counted = (wanted != IGNORE)[:, None]
             place = wanted[:, None].clamp(min=0)
@@ -54,9 +58,9 @@ class SummedCrossEntropy(torch.autograd.Function):
             chances = chances.sub_(normaliser).exp_().scatter_add_(1, place, torch.full_like(normaliser, -1)).mul_(counted)
             if said is not None:
                 chances = torch.cat([chances, F.pad(chances, (0, 1)).gather(1, said)], 1)
-            x_grads.append(chances.to(head.dtype) @ head.t())
+            grad.copy_(chances.to(head.dtype) @ head.t())
             head_grad += rows.t() @ chances.to(rows.dtype)
-        ctx.save_for_backward(torch.cat(x_grads), head_grad)
+        ctx.save_for_backward(x_grad, head_grad)
         return total
 
     @staticmethod

@@ -216,7 +216,7 @@ class MeshTransformer(Pretrained, nn.Module):
     def logits(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """[b, n + 1, v, k, vocabulary] for every code of every face and of one face more, whose first code may be the end."""
         codes = self.checked(codes, given)
-        logits = [read_head(x, head, told) for x, head, _, told in self.by_level(codes, text, given)]
+        logits = [read_head(x, head, said) for x, head, _, said in self.by_level(codes, text, given)]
         return torch.stack(logits, 1).unflatten(0, (len(codes), -1, self.vertices_per_face))
 
     def by_level(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
@@ -225,8 +225,8 @@ class MeshTransformer(Pretrained, nn.Module):
         x, targets, symbols = self.states(codes, text, given, hints), self.targets(codes), F.pad(self.symbols(codes), (0, 0, 0, 0, 0, 1))
         known = [None] * self.codes_per_vertex if hints is None else told_by_level(told(hints, end), symbols, end)
         for k, of_level in enumerate(known):
-            now = None if of_level is None else of_level.flatten(0, 2)
-            yield x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten(), now
+            said = None if of_level is None else of_level.flatten(0, 2)
+            yield x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten(), said
 
     def states(self, codes: Tensor, text: Text | None, given: Tensor | None, hints: Tensor | None) -> Tensor:
         """[b, n + 1, v, k, d] what the head reads for each code. hints: [b, n + 1, v, 4, k], to a transformer that `reads_hints`."""
@@ -505,8 +505,8 @@ class MeshTransformer(Pretrained, nn.Module):
         x = state.ground + state.partial + self.slot_embedding[vertex, level]
         if self.config.text_cond_with_film and state.text is not None:
             x = self.fine_film(x, state.text.pooled())
-        now = None if state.told is None else state.told[:, level]
-        return read_head(self.fine.step(x, state.fine, vertex, level), self.head[level], now)
+        said = None if state.told is None else state.told[:, level]
+        return read_head(self.fine.step(x, state.fine, vertex, level), self.head[level], said)
 
     def take(self, state: DecodeState, level: int, symbols: Tensor) -> None:
         """Take the symbols [b] drawn for that level of the present corner."""
