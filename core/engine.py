@@ -20,7 +20,7 @@ from torch import Tensor
 from core.conditioning import Text
 from core.engine_layers import Layer, Matrix, TextMemory, Turns, int8_pays, matrix
 from core.engine_weights import Reader, Weights, read_coarse, read_fine
-from core.hints import HINTS, corner_hints, point, still_told, told, told_by_level
+from core.hints import HINTS, corner_hints, point, still_told, told, told_by_level, told_of_faces
 from core.symbols import IGNORE, to_symbols, to_targets
 from core.tokenizer import Tokenizer
 from core.transformer_config import TransformerConfig
@@ -291,9 +291,8 @@ class Engine:
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
         known: Sequence[Tensor | None] = [None] * self.codes_per_vertex
         if self.reads_hints:
-            hints, end = corner_hints(self.tokenizer, codes, given), self.codebook_size + 1
-            symbols = F.pad(to_symbols(codes, self.codes_per_vertex, self.codebook_size), (0, 0, 0, 0, 0, 1))
-            before, known = before + self.read_hints(hints), told_by_level(told(hints, end).flatten(0, 2), symbols.flatten(0, 2), end)
+            hints = corner_hints(self.tokenizer, codes, given)
+            before, known = before + self.read_hints(hints), told_of_faces(hints, codes, self.codebook_size)
         x = embedded.cumsum(3) - embedded + before[:, :, :, None]
         x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2)).flatten(0, 1)
         wanted = to_targets(codes, self.codes_per_vertex, self.codebook_size).flatten(0, 2)

@@ -67,7 +67,7 @@ class CodeGrammar:
         """Between faces: from now on nothing new is begun before what is open has closed."""
 
     def waiting(self) -> Corner:
-        """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known. No hint is what may not come."""
+        """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known that may come."""
         return NO_CORNER
 
     def expected(self) -> Corner:

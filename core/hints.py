@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from core.grammar import ABSENT, CodeGrammar, Corner
 from core.mesh import IntArray
+from core.symbols import to_symbols
 from core.tokenizer import Tokenizer
 
 HINTS = 4  # CodeGrammar.waiting, expected, next_waiting and mirrored
@@ -69,6 +71,12 @@ def told_by_level(told: Tensor, symbols: Tensor, end: int) -> list[Tensor]:
         levels.append(told[..., level, :])
         told = still_told(told, level, symbols[..., level], end)
     return levels
+
+
+def told_of_faces(hints: Tensor, codes: Tensor, codebook_size: int) -> list[Tensor]:
+    """Of each level [b (n + 1) v, 4]: what hints [b, n + 1, v, 4, k] tell of the codes [b, n, v k] of faces and of one face more."""
+    symbols, end = F.pad(to_symbols(codes, hints.shape[-1], codebook_size), (0, 0, 0, 0, 0, 1)), codebook_size + 1
+    return told_by_level(told(hints, end).flatten(0, 2), symbols.flatten(0, 2), end)
 
 
 def point(scores: Tensor, told: Tensor) -> Tensor:

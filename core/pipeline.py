@@ -86,8 +86,8 @@ class Task:
 class Draft:
     """A variant on its way. rows: the candidates at hand, of which the first is shown. best: the best sample so far. reached: of the
     samples that went wrong since one was last begun anew, the faces of the one that got furthest. back: how many of them to take back.
-    drawn: how many samples there were. flawed: how many of those did not end or were broken. is_whole: whether all that were drawn first
-    ended without a new face.
+    drawn: how many samples there were. flawed: how many of those did not end or were broken. adds_nothing: whether all that were drawn
+    first ended without a new face.
 
     first_face, seconds: from the request's start to the first face, and to the end of the last sample.
     """
@@ -99,7 +99,7 @@ class Draft:
     back: int = BACK
     drawn: int = 0
     flawed: int = 0
-    is_whole: bool = False
+    adds_nothing: bool = False
     first_face: float = 0.0
     seconds: float = 0.0
 
@@ -267,7 +267,7 @@ class MeshGPT:
         for draft in drafts:
             for attempt in range(1, attempts):
                 late = 2 * attempt > attempts
-                if draft.best.sound or draft.is_whole or (late and draft.best.whole):
+                if draft.best.sound or draft.adds_nothing or (late and draft.best.whole):
                     break
                 self.go_back(task, draft, should_stop, leave_open=late and task.prefix is not None)
         for draft in drafts:
@@ -360,7 +360,7 @@ class MeshGPT:
         samples = [self.build(task, row) for row in draft.rows]
         best = self.best(task, samples)
         draft.best = min(draft.best, best, key=lambda one: one.flaws) if draft.drawn else best
-        draft.is_whole = not draft.drawn and all(sample.row.ended and not task.new(sample.row.faces) for sample in samples)
+        draft.adds_nothing = not draft.drawn and all(sample.row.ended and not task.new(sample.row.faces) for sample in samples)
         draft.drawn += len(samples)
         draft.flawed += sum(not sample.sound for sample in samples)
         draft.seconds = time.monotonic() - task.started
@@ -483,7 +483,7 @@ class MeshGPT:
             "" if self.config.condition_on_properties else note_on_properties(request.properties),
             self.device_note,
         ]
-        if draft.is_whole:
+        if draft.adds_nothing:
             notes.append("nothing was added, as if the mesh were whole; say in the prompt what it is to become, or make the bounds larger")
         if not ended:
             notes.append(f"no sample came to an end; this one stopped at {len(mesh.faces)} faces")

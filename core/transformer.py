@@ -22,7 +22,7 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
-from core.hints import HINTS, corner_hints, still_told, told, told_by_level
+from core.hints import HINTS, corner_hints, still_told, told, told_of_faces
 from core.loss import SummedCrossEntropy, cross_entropies, read_head
 from core.pretrained import Pretrained, configure
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
@@ -221,11 +221,10 @@ class MeshTransformer(Pretrained, nn.Module):
 
     def by_level(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
         """Of the codes of each level: what the head reads [b (n + 1) v, d], the head, the targets, and what hints tell [b (n + 1) v, 4]."""
-        hints, end = corner_hints(self.tokenizer, codes, given) if self.reads_hints else None, self.codebook_size + 1
-        x, targets, symbols = self.states(codes, text, given, hints), self.targets(codes), F.pad(self.symbols(codes), (0, 0, 0, 0, 0, 1))
-        known = [None] * self.codes_per_vertex if hints is None else told_by_level(told(hints, end), symbols, end)
-        for k, of_level in enumerate(known):
-            said = None if of_level is None else of_level.flatten(0, 2)
+        hints = corner_hints(self.tokenizer, codes, given) if self.reads_hints else None
+        x, targets = self.states(codes, text, given, hints), self.targets(codes)
+        known = [None] * self.codes_per_vertex if hints is None else told_of_faces(hints, codes, self.codebook_size)
+        for k, said in enumerate(known):
             yield x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten(), said
 
     def states(self, codes: Tensor, text: Text | None, given: Tensor | None, hints: Tensor | None) -> Tensor:
