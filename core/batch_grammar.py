@@ -74,9 +74,14 @@ class BatchGrammar:
         """[r, k] CodeGrammar.mirrored, in the same way."""
         return self.nothing_waits
 
+    def unreached(self) -> tuple[Tensor, Tensor]:
+        """[r, k] each: CodeGrammar.unreached."""
+        return self.nothing_waits, self.nothing_waits
+
     def hints(self, vertex: int) -> Tensor:
-        """[r, 4, k] core.hints.hints."""
-        return torch.stack([self.waiting(vertex), self.expected(vertex), self.next_waiting(vertex), self.mirrored(vertex)], 1)
+        """[r, 6, k] core.hints.hints."""
+        corners = self.waiting(vertex), self.expected(vertex), self.next_waiting(vertex), self.mirrored(vertex)
+        return torch.stack([*corners, *self.unreached()], 1)
 
     def push(self, vertex: int, level: int, symbols: Tensor) -> None:
         """Take the codes [r] that were drawn."""
@@ -112,6 +117,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
         self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
+        self.told = torch.full((rows, 2, 3), ANYTHING, device=device)  # of the box that is known, the lowest and highest coordinates
         # of the box to be filled, the lowest and highest coordinates that its sides are reached with; which codes lie in it
         self.sides = torch.full((rows, 2, 3), ANYTHING, device=device)
         self.inside = torch.ones(rows, 3, codebook_size + 2, dtype=torch.bool, device=device)
@@ -153,6 +159,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         self.closing.copy_(torch.tensor(padded([grammar.closing for grammar in known], len(self.closing))))
         self.spans.copy_(torch.tensor(padded([[grammar.span_low, grammar.span_high] for grammar in known], len(self.spans))))
         boxes = torch.tensor(padded([grammar.box or self.no_box for grammar in known], len(self.sides)), device=self.sides.device)
+        self.told.copy_(torch.tensor(padded([grammar.told or self.no_box for grammar in known], len(self.told))))
         to_fill = [grammar.to_fill or self.no_box for grammar in known]
         self.sides.copy_(torch.tensor(padded(to_fill, len(self.sides))) + torch.tensor([[1], [-1]]))
         low, high = boxes[..., None].unbind(1)
@@ -309,6 +316,10 @@ class BatchCoordinateGrammar(BatchGrammar):
             then = torch.where(may_come & (images[..., 2] == corner[:, None]), images[..., 3], self.anything).amin(1)
         found = self.symbols(self.first_fitting(vertex, corner, then=then))
         return found.masked_fill(((corner == NO_BOUND) & self.fits_three())[:, None], self.absent) if vertex == 3 else found
+
+    def unreached(self) -> tuple[Tensor, Tensor]:
+        (low, high), (lowest, highest) = self.told.unbind(1), self.spans.unbind(1)
+        return torch.where(lowest > low, low, self.nothing_waits), torch.where(highest < high, high, self.nothing_waits)
 
     def first_fitting(self, vertex: int, *corners: Tensor, then: Tensor | None = None) -> Tensor:
         """[r] the first of these corners [r] that fits; ANYTHING if there is none. then: [r] the fourth that would come behind a third."""

@@ -270,7 +270,7 @@ class Room:
         torch.stack([*symbols, self.alive.long(), self.ended.long()], 1, out=self.output)
 
     def logits(self, x: Tensor, level: int, told: Tensor | None, length: int) -> Tensor:
-        """[r, c] of a code of this level from x [s, r, d], the branches joined. told: [r, k, 4] what hints tell."""
+        """[r, c] of a code of this level from x [s, r, d], the branches joined. told: [r, k, 6] what hints tell."""
         branches, rows, d = x.shape
         x = x.view(branches * rows, d).to(self.weights.dtype)
         for layer, block in enumerate(self.fine.blocks):

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.properties import KINDS, NUMBERS
+from core.properties import EXTENTS, KINDS, NUMBERS
 
 SMALL = "small"  # the name of the default tower
 
@@ -56,10 +56,14 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class Text:
-    """Prompts as the transformer reads them. tokens: [b, t, width]. mask: [b, t], True where a token stands; at least one does."""
+    """Prompts as the transformer reads them. tokens: [b, t, width]. mask: [b, t], True where a token stands; at least one does.
+
+    extents: [b, 3] those of the properties that are among the tokens, the longest 1, NaN where open; None if all are.
+    """
 
     tokens: Tensor
     mask: Tensor
+    extents: Tensor | None = None
 
     def last(self) -> Tensor:
         """[b] where the last token of each prompt stands."""
@@ -71,7 +75,7 @@ class Text:
 
     def select(self, rows: Tensor) -> Text:
         """Those rows, in that order."""
-        return Text(self.tokens[rows], self.mask[rows])
+        return Text(self.tokens[rows], self.mask[rows], None if self.extents is None else self.extents[rows])
 
     @classmethod
     def stack(cls, texts: Sequence[Text]) -> Text:
@@ -79,13 +83,17 @@ class Text:
         longest = max(text.mask.shape[1] for text in texts)
         padded = [(longest - text.mask.shape[1], text) for text in texts]
         tokens = torch.cat([F.pad(text.tokens, (0, 0, 0, missing)) for missing, text in padded])
-        return cls(tokens, torch.cat([F.pad(text.mask, (0, missing)) for missing, text in padded]))
+        mask = torch.cat([F.pad(text.mask, (0, missing)) for missing, text in padded])
+        if all(text.extents is None for text in texts):
+            return cls(tokens, mask)
+        known = [tokens.new_full((len(text.mask), 3), torch.nan) if text.extents is None else text.extents for text in texts]
+        return cls(tokens, mask, torch.cat(known))
 
     def behind(self, other: Text) -> Text:
         """The tokens of both, the other's first. What the other says is also added to this one's last token, which stands for the whole."""
         last = F.one_hot(self.last(), self.mask.shape[1])[..., None].to(self.tokens)
         said = (other.tokens * other.mask[..., None]).sum(1, keepdim=True)
-        return Text(torch.cat([other.tokens, self.tokens + last * said], 1), torch.cat([other.mask, self.mask], 1))
+        return Text(torch.cat([other.tokens, self.tokens + last * said], 1), torch.cat([other.mask, self.mask], 1), other.extents)
 
     @classmethod
     def from_embeddings(cls, embeddings: Tensor) -> Text:
@@ -181,7 +189,8 @@ class PropertyTokens(nn.Module):
         angles = known[..., None] * self.frequencies
         features = torch.cat([known[..., None], angles.sin(), angles.cos()], -1)
         tokens = [project(features[:, start:end].flatten(1)) for project, (start, end) in zip(self.project, KINDS, strict=True)]
-        return Text(torch.stack(tokens, 1), torch.stack([~numbers[:, start].isnan() for start, _ in KINDS], 1))
+        mask = torch.stack([~numbers[:, start].isnan() for start, _ in KINDS], 1)
+        return Text(torch.stack(tokens, 1), mask, numbers[:, EXTENTS])
 
 
 class TextConditioner(nn.Module):

@@ -64,7 +64,7 @@ class Stepper(Protocol):
         """
 
     def tell_hints(self, state: Any, symbols: Tensor) -> None:
-        """Before the codes of a corner: the symbols [b, 4, k] of the hints, `end` for none; only where it `reads_hints`."""
+        """Before the codes of a corner: the symbols [b, 6, k] of the hints, `end` for none; only where it `reads_hints`."""
 
     def step_fine(self, state: Any, vertex: int, level: int) -> Tensor:
         """Logits [b, vocabulary] of a code of the face at hand."""

@@ -40,7 +40,7 @@ class Run:
 
     faces, vertices: remembered so far by the coarse and the fine stack. text: of each coarse layer. base: what each code of this face
     starts from [r, d], the plan and its place. hints: what is read of those before this vertex [r, d], and told: what they still tell of
-    each of its codes [r, k, 4], if anything is told. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what
+    each of its codes [r, k, 6], if anything is told. vertex: embedding of what is known of this vertex [r, d]. known: the same, and what
     is known of the vertex before and of the hints. turn, seen: what rotary does at this vertex, and what it attends to. corners: this
     face's finished vertices, behind the last one of the face before.
     """
@@ -151,7 +151,7 @@ class Engine:
         x = self.before(vertices) + self.places[:: self.codes_per_vertex, 0] + plan[:, :-1, None]
         if self.reads_hints:
             counts = torch.full((rows,), count - drawn)
-            x += self.read_hints(corner_hints(self.tokenizer, given, counts)[:, :-1])
+            x += self.read_hints(corner_hints(self.tokenizer, given, counts, text)[:, :-1])
         self.read_vertices(x.flatten(1, 2)[:, :, None])
         return Run(self, kept, self.base(plan[:, -1]), [vertices[:, -1, -1]], faces=count + 1, vertices=count * self.vertices_per_face)
 
@@ -196,7 +196,7 @@ class Engine:
         return self.last_vertex(flat.flatten(0, 1)).view(vertices.shape)
 
     def read_hints(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of hints of symbols [..., 4, k]: [..., d]."""
+        """What the fine stack reads of hints of symbols [..., 6, k]: [..., d]."""
         assert self.hints is not None
         return self.hints[self.kinds[:, None], self.levels, symbols].sum((-3, -2))
 
@@ -227,7 +227,7 @@ class Engine:
         return self.read_head(x, level, None if run.told is None else run.told[:, level])
 
     def read_head(self, x: Tensor, level: int, told: Tensor | None) -> Tensor:
-        """Logits [n, vocabulary] of codes of a level from the fine stack's answer x [n, d]. told: [n, 4] what hints tell of them."""
+        """Logits [n, vocabulary] of codes of a level from the fine stack's answer x [n, d]. told: [n, 6] what hints tell of them."""
         scores = self.heads[level](torch.layer_norm(x, self.fine[0].norm)).float()
         return scores if told is None else point(scores, told)
 
@@ -291,7 +291,7 @@ class Engine:
         before = self.before(F.pad(vertices, (0, 0, 0, 0, 0, 1)))
         known: Sequence[Tensor | None] = [None] * self.codes_per_vertex
         if self.reads_hints:
-            hints = corner_hints(self.tokenizer, codes, given)
+            hints = corner_hints(self.tokenizer, codes, given, text)
             before, known = before + self.read_hints(hints), told_of_faces(hints, codes, self.codebook_size)
         x = embedded.cumsum(3) - embedded + before[:, :, :, None]
         x = self.read_vertices((x + self.places.view(x.shape[2:]) + plan[:, :, None, None]).flatten(1, 2)).flatten(0, 1)

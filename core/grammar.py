@@ -21,6 +21,7 @@ ABSENT = -1  # an absent corner's code in a face of codes
 
 Corner = tuple[int, ...]  # z, y, x on the grid
 Edge = tuple[Corner, Corner]  # from, to
+Box = tuple[Corner, Corner]  # its lowest corner and its highest
 NO_CORNER: Corner = ()  # a triangle's fourth
 
 
@@ -59,9 +60,12 @@ class CodeGrammar:
     def leave_open(self) -> None:
         """Between faces: what is open now need not be closed, nor the box be filled."""
 
+    def tell(self, low: Corner, high: Corner) -> None:
+        """Between faces: the box between two corners of the grid is the one that the mesh fills, as far as is known."""
+
     def fill(self, low: Corner, high: Corner) -> None:
-        """Between faces: from now on nothing new lies outside the box between two corners of the grid, and the mesh ends only when it
-        reaches every side of it, or is a step away."""
+        """The same, and from now on nothing new lies outside the box, and the mesh ends only when it reaches every side of it, or is a step
+        away."""
 
     def close_first(self) -> None:
         """Between faces: from now on nothing new is begun before what is open has closed."""
@@ -81,6 +85,11 @@ class CodeGrammar:
     def mirrored(self) -> Corner:
         """Before a corner: where the mirror image of a face that has been would have it, as symbols; NO_CORNER if none is known."""
         return NO_CORNER
+
+    def unreached(self) -> Box:
+        """Of the box that was told the lowest and the highest coordinates that no face has reached, as symbols; `end` for the others."""
+        nothing = (self.end,) * self.codes_per_vertex
+        return nothing, nothing
 
     def push(self, code: int) -> None:
         """Take the next code, one that `allowed()` allows."""
@@ -124,8 +133,9 @@ class CoordinateGrammar(CodeGrammar):
             self.remember(corners(face))
         self.may_copy = False  # whether the face at hand may be the next one given
         self.closing = False  # whether faces begin where an edge is missing, as long as one is
-        self.box: tuple[Corner, Corner] | None = None  # that nothing new leaves
-        self.to_fill: tuple[Corner, Corner] | None = None  # the same, as long as all sides of it are to be reached
+        self.told: Box | None = None  # that the mesh fills, as far as is known
+        self.box: Box | None = None  # that nothing new leaves
+        self.to_fill: Box | None = None  # the same, as long as all sides of it are to be reached
         self.begin_corner()
 
     def begin_corner(self) -> None:
@@ -166,8 +176,11 @@ class CoordinateGrammar(CodeGrammar):
         self.to_fill = None
         self.begin_corner()
 
+    def tell(self, low: Corner, high: Corner) -> None:
+        self.told = low, high
+
     def fill(self, low: Corner, high: Corner) -> None:
-        self.box = self.to_fill = low, high
+        self.told = self.box = self.to_fill = low, high
         self.begin_corner()
 
     def close_first(self) -> None:
@@ -229,6 +242,13 @@ class CoordinateGrammar(CodeGrammar):
         if len(so_far) == 3 and not corner:
             return (self.absent,) * 3 if self.fits_three() else NO_CORNER
         return self.first_fitting((corner, then))
+
+    def unreached(self) -> Box:
+        if self.told is None:
+            return super().unreached()
+        (low, high), end = self.told, self.end
+        below = tuple(side if reached > side else end for side, reached in zip(low, self.span_low, strict=True))
+        return below, tuple(side if reached < side else end for side, reached in zip(high, self.span_high, strict=True))
 
     def first_fitting(self, *hints: tuple[Corner, Corner]) -> Corner:
         """The first of these corners that fits; behind each stands the one that would come next, if that is known."""

@@ -1,43 +1,56 @@
 """Hints: what the grammar knows before each corner of a mesh, for a transformer that is told (`corner_hints`): which corner waits,
-where a plain face would have it, which one waits behind it, and where the mirror image of a face has it."""
+where a plain face would have it, which one waits behind it, and where the mirror image of a face has it. And, where the extents of the mesh
+are known, the sides of its box that no face has reached yet."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.grammar import ABSENT, CodeGrammar, Corner
-from core.mesh import IntArray
+from core.conditioning import Text
+from core.grammar import ABSENT, Box, CodeGrammar, Corner
+from core.mesh import IntArray, quantise
 from core.symbols import to_symbols
 from core.tokenizer import Tokenizer
 
-HINTS = 4  # CodeGrammar.waiting, expected, next_waiting and mirrored
+HINTS = 6  # CodeGrammar.waiting, expected, next_waiting and mirrored, and the two of unreached
+CORNERS = 4  # of these tell corners; the others each code for itself
 
 
-def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None) -> Tensor:
-    """[b, n + 1, v, 4, k] the symbols of the hints before each corner of codes [b, n, v k], padded with -1, and before the first corner of
+def corner_hints(tokenizer: Tokenizer, codes: Tensor, given: Tensor | None, text: Text | None = None) -> Tensor:
+    """[b, n + 1, v, 6, k] the symbols of the hints before each corner of codes [b, n, v k], padded with -1, and before the first corner of
     one face more; `end` for none.
 
-    given: [b] how many of the first faces are a given part, before whose corners stands what the part alone tells.
+    given: [b] how many of the first faces are a given part, before whose corners stands what the part alone tells. text: [b] what is said
+    of each mesh, its extents included.
     """
     v, end = tokenizer.vertices_per_face, tokenizer.codebook_size + 1
     hints = torch.full((len(codes), codes.shape[1] + 1, v, HINTS, tokenizer.codes_per_vertex), end)
     counts = (codes[..., 0] >= 0).sum(1).tolist()
     firsts = [0] * len(codes) if given is None else given.tolist()
-    known: dict[tuple[int, bytes], Tensor] = {}  # rows are often alike
-    for row, faces, first, count in zip(hints, codes.numpy(force=True), firsts, counts, strict=True):
-        whole = first, faces[:count].tobytes()
+    boxes: list[Box | None] = [None] * len(codes)
+    if text is not None and text.extents is not None:
+        boxes = [box_of(extents, tokenizer.levels) for extents in text.extents.tolist()]
+    known: dict[tuple[int, Box | None, bytes], Tensor] = {}  # rows are often alike
+    for row, faces, first, count, box in zip(hints, codes.numpy(force=True), firsts, counts, boxes, strict=True):
+        whole = first, box, faces[:count].tobytes()
         if whole not in known:
             part, mesh = tokenizer.grammar(None), tokenizer.grammar(faces[:first])
+            if box:
+                part.tell(*box)
+                mesh.tell(*box)
             known[whole] = torch.from_numpy(np.concatenate([walk(part, faces[:first])[:first], walk(mesh, faces[first:count])]))
         row[: count + 1] = known[whole]
     return hints.to(codes.device)
 
 
 def walk(grammar: CodeGrammar, faces: IntArray) -> IntArray:
-    """[n + 1, v, 4, k] the same for the faces [n, v k] of one mesh, which the grammar takes."""
+    """[n + 1, v, 6, k] the same for the faces [n, v k] of one mesh, which the grammar takes."""
     v, k = grammar.vertices_per_face, grammar.codes_per_vertex
     found = np.full((len(faces) + 1, v, HINTS, k), grammar.end)
     for place, corner in enumerate(faces.reshape(-1, k).tolist()):
@@ -51,21 +64,34 @@ def walk(grammar: CodeGrammar, faces: IntArray) -> IntArray:
 def hints(grammar: CodeGrammar) -> list[Corner]:
     """The symbols of the hints before the corner at hand, that of what waits first."""
     nothing = (grammar.end,) * grammar.codes_per_vertex
-    return [hint or nothing for hint in (grammar.waiting(), grammar.expected(), grammar.next_waiting(), grammar.mirrored())]
+    corners = grammar.waiting(), grammar.expected(), grammar.next_waiting(), grammar.mirrored()
+    return [*(corner or nothing for corner in corners), *grammar.unreached()]
+
+
+def box_of(extents: Sequence[float], levels: int) -> Box | None:
+    """The lowest and the highest corner, on a grid of so many levels, of the box that a canonical mesh of these extents x, y, z fills, the
+    longest of which is 1; None where they are not known (NaN)."""
+    if math.isnan(extents[0]):
+        return None
+    half = np.array(extents) / 2
+    low, high = quantise(np.array([[-half[0], -half[1], 0], [half[0], half[1], extents[2]]]), levels)[:, ::-1].tolist()
+    return tuple(low), tuple(high)
 
 
 def told(hints: Tensor, end: int) -> Tensor:
-    """[..., k, 4] what each of the hints [..., 4, k] tells of each code of a corner, none of which is known yet; `end` + 1 for nothing."""
-    return hints.masked_fill(hints[..., :1] == end, end + 1).transpose(-1, -2)
+    """[..., k, 6] what each of the hints [..., 6, k] tells of each code of a corner, none of which is known yet; `end` + 1 for nothing."""
+    return hints.masked_fill(hints == end, end + 1).transpose(-1, -2)
 
 
 def still_told(told: Tensor, level: int, symbols: Tensor, end: int) -> Tensor:
-    """The same once the codes of a level are known to be these symbols [...]: of the hints that said otherwise nothing is left."""
-    return told.masked_fill((told[..., level, :] != symbols[..., None])[..., None, :], end + 1)
+    """The same once the codes of a level are known to be these symbols [...]: of the corners that said otherwise nothing is left."""
+    wrong = told[..., level, :] != symbols[..., None]
+    wrong[..., CORNERS:] = False
+    return told.masked_fill(wrong[..., None, :], end + 1)
 
 
 def told_by_level(told: Tensor, symbols: Tensor, end: int) -> list[Tensor]:
-    """Of each level [..., 4]: what is still told of it once the codes of a corner are known to be these symbols [..., k]."""
+    """Of each level [..., 6]: what is still told of it once the codes of a corner are known to be these symbols [..., k]."""
     levels = []
     for level in range(told.shape[-2]):
         levels.append(told[..., level, :])
@@ -74,14 +100,14 @@ def told_by_level(told: Tensor, symbols: Tensor, end: int) -> list[Tensor]:
 
 
 def told_of_faces(hints: Tensor, codes: Tensor, codebook_size: int) -> list[Tensor]:
-    """Of each level [b (n + 1) v, 4]: what hints [b, n + 1, v, 4, k] tell of the codes [b, n, v k] of faces and of one face more."""
+    """Of each level [b (n + 1) v, 6]: what hints [b, n + 1, v, 6, k] tell of the codes [b, n, v k] of faces and of one face more."""
     symbols, end = F.pad(to_symbols(codes, hints.shape[-1], codebook_size), (0, 0, 0, 0, 0, 1)), codebook_size + 1
     return told_by_level(told(hints, end).flatten(0, 2), symbols.flatten(0, 2), end)
 
 
 def point(scores: Tensor, told: Tensor) -> Tensor:
-    """[rows, vocabulary] logits from the scores [rows, vocabulary + 4] of codes, the last of which say how much each hint is trusted: that
-    is added to the score of the code that it tells [rows, 4].
+    """[rows, vocabulary] logits from the scores [rows, vocabulary + 6] of codes, the last of which say how much each hint is trusted:
+    that is added to the score of the code that it tells [rows, 6].
 
     So a code that is hinted at can be copied whatever it is, as by a pointer (Vinyals et al. 2015).
     """

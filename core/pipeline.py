@@ -26,10 +26,11 @@ from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
+from core.hints import box_of
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.notes import PROPERTIES, note_on_properties, note_on_text
 from core.placement import Prefix, likeliest
-from core.properties import Properties
+from core.properties import EXTENTS, Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
@@ -399,6 +400,8 @@ class MeshGPT:
     def row(self, task: Task, variant: int, attempt: int, kept: list[list[int]]) -> Row:
         """A sample that goes on behind the faces `kept`."""
         grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
+        if told := box_of(task.wanted[1].numbers()[EXTENTS], self.tokenizer.levels):
+            grammar.tell(*told)
         if task.prefix and task.request.bounds:
             box = quantise(task.prefix.frame.to_unit(np.array(task.request.bounds)), self.tokenizer.levels)[:, ::-1]
             grammar.fill(*map(tuple, box.tolist()))
@@ -457,15 +460,17 @@ class MeshGPT:
         sound = [sample for sample in samples if sample.sound]
         if len(sound) < 2 or task.candidates == 1:
             return min(samples, key=lambda sample: sample.flaws)
-        text = self.read(NOTHING) if task.wanted == NOTHING else self.read(task.wanted, NOTHING)
+        compares = task.wanted != NOTHING and task.prefix is None
+        text = self.read(task.wanted, NOTHING) if compares else self.read(task.wanted)
         return max(sound, key=lambda sample: self.suits(sample, text, task.prefix))
 
     @torch.inference_mode()
     def suits(self, sample: Sample, text: Text | None, prefix: Prefix | None) -> float:
-        """How well a sample's new faces and its end suit the wish, in nats. text: the wish and below it none; or only the latter.
+        """How well a sample's new faces and its end suit the wish, in nats. text: the wish, or the wish and below it none.
 
         log p(mesh | wish) - log p(mesh): what the wish makes likelier, not what is likely whatever is wished, as plain meshes are. Where
-        nothing is wished, the mean log p of a face: the sum would always choose the mesh with the fewest faces.
+        nothing is wished, or what is given says more than the wish, the mean log p of a face: the sum would always choose the mesh with the
+        fewest faces.
         """
         given = len(prefix.codes) if prefix else 0
         faces = [*(prefix.codes.tolist() if prefix else []), *sample.row.faces]

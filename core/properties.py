@@ -17,6 +17,7 @@ from core.errors import MeshGPTError
 POLYGONS = ("triangles", "quads")
 NUMBERS = 5  # of a mesh's properties: faces, extents x, y, z, polygons
 KINDS = ((0, 1), (1, 4), (4, 5))  # which of the numbers belong together
+EXTENTS = slice(1, 4)  # which are the extents
 
 
 @dataclass(frozen=True)

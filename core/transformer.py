@@ -8,7 +8,7 @@ Letters: b batch, n faces, v vertices of a face, k codes of a vertex, s start to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -22,9 +22,10 @@ from core.conditioning import FiLM, Text, TextConditioner
 from core.decoding import Row, Sampling, decode
 from core.discretizer import MeshDiscretizer
 from core.geometry import face_geometry
-from core.hints import HINTS, corner_hints, still_told, told, told_of_faces
+from core.hints import HINTS, box_of, corner_hints, still_told, told, told_of_faces
 from core.loss import SummedCrossEntropy, cross_entropies, read_head
 from core.pretrained import Pretrained, configure
+from core.properties import EXTENTS
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
 from core.symbols import to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
@@ -39,7 +40,7 @@ class DecodeState:
 
     coarse, fine: the memories of both stacks. text: what is said, if anything. table: embeddings [k, vocabulary, d].
     last_vertex, partial: the vertex before this one, and what is known of this one [b, d]. hints: what is read of those before this
-    vertex [b, d], and told: what they still tell of each of its codes [b, k, 4], if anything is told. plan: for the face at hand [b, d].
+    vertex [b, d], and told: what they still tell of each of its codes [b, k, 6], if anything is told. plan: for the face at hand [b, d].
     ground: what all codes of this vertex start from [b, d]. centres: of the start tokens and the faces so far [b, s + n, 3], NaN for the
     former; only with face_distance_bias.
     """
@@ -219,16 +220,19 @@ class MeshTransformer(Pretrained, nn.Module):
         logits = [read_head(x, head, said) for x, head, _, said in self.by_level(codes, text, given)]
         return torch.stack(logits, 1).unflatten(0, (len(codes), -1, self.vertices_per_face))
 
-    def by_level(self, codes: Tensor, text: Text | None, given: Tensor | None) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
-        """Of the codes of each level: what the head reads [b (n + 1) v, d], the head, the targets, and what hints tell [b (n + 1) v, 4]."""
-        hints = corner_hints(self.tokenizer, codes, given) if self.reads_hints else None
+    def by_level(self, codes: Tensor, text: Text | None, given: Tensor | None) -> list[tuple[Tensor, Tensor, Tensor, Tensor | None]]:
+        """Of the codes of each level: what the head reads [b (n + 1) v, d], the head, the targets, and what hints tell [b (n + 1) v, 6]."""
+        hints: Tensor | None = None
+        known: Sequence[Tensor | None] = [None] * self.codes_per_vertex
+        if self.reads_hints:
+            hints = corner_hints(self.tokenizer, codes, given, text)
+            known = told_of_faces(hints, codes, self.codebook_size)
         x, targets = self.states(codes, text, given, hints), self.targets(codes)
-        known = [None] * self.codes_per_vertex if hints is None else told_of_faces(hints, codes, self.codebook_size)
-        for k, said in enumerate(known):
-            yield x[..., k, :].flatten(0, 2), self.head[k], targets[..., k].flatten(), said
+        levels = zip(x.unbind(-2), self.head.unbind(), targets.unbind(-1), known, strict=True)
+        return [(rows.flatten(0, 2), head, wanted.flatten(), said) for rows, head, wanted, said in levels]
 
     def states(self, codes: Tensor, text: Text | None, given: Tensor | None, hints: Tensor | None) -> Tensor:
-        """[b, n + 1, v, k, d] what the head reads for each code. hints: [b, n + 1, v, 4, k], to a transformer that `reads_hints`."""
+        """[b, n + 1, v, k, d] what the head reads for each code. hints: [b, n + 1, v, 6, k], to a transformer that `reads_hints`."""
         embedded = self.embed(self.symbols(codes))
         vertices = embedded.sum(3)
         faces = self.join(vertices, codes)
@@ -279,11 +283,9 @@ class MeshTransformer(Pretrained, nn.Module):
 
     def embed(self, symbols: Tensor) -> Tensor:
         """Symbols [..., k] to embeddings [..., k, d]."""
-        vectors = self.code_vectors()
-        levels = range(self.codes_per_vertex)
-        learned = [F.embedding(symbols[..., k], self.code_embedding[k]) for k in levels]
-        meant = [F.embedding(symbols[..., k], vectors[k]) @ self.code_projection[k] for k in levels]
-        return torch.stack([a + b for a, b in zip(learned, meant, strict=True)], -2)
+        levels = zip(symbols.unbind(-1), self.code_embedding.unbind(), self.code_vectors(), self.code_projection.unbind(), strict=True)
+        embedded = [F.embedding(of_level, learned) + F.embedding(of_level, vectors) @ meant for of_level, learned, vectors, meant in levels]
+        return torch.stack(embedded, -2)
 
     # ---- the coarse stack's input and output
 
@@ -350,7 +352,7 @@ class MeshTransformer(Pretrained, nn.Module):
         return rearrange(self.last_vertex(flat), "b (n v) d -> b n v d", v=self.vertices_per_face)
 
     def read_hints(self, symbols: Tensor) -> Tensor:
-        """What the fine stack reads of hints of symbols [..., 4, k]: [..., d]."""
+        """What the fine stack reads of hints of symbols [..., 6, k]: [..., d]."""
         read: Tensor = self.hints(self.embed(symbols).sum(-2).flatten(-2))
         return read
 
@@ -444,6 +446,9 @@ class MeshTransformer(Pretrained, nn.Module):
             raise ValueError(f"max_faces is {max_faces}; use 1..{room}")
         seed = int(torch.randint(1 << 31, ())) if seed is None else seed
         samples = [Row(self.tokenizer.grammar(given), np.random.default_rng((seed, row)), []) for row in range(rows)]
+        for sample, numbers in zip(samples, [] if properties is None else properties[:rows].tolist(), strict=False):
+            if box := box_of(numbers[EXTENTS], self.tokenizer.levels):
+                sample.grammar.tell(*box)
         stepper = self if cache_kv else WithoutMemory(self)
         before, limit = [] if given is None else given.tolist(), max_faces or room
         decode(stepper, text, samples, sampling, given=given, max_faces=limit + len(before))
@@ -483,7 +488,7 @@ class MeshTransformer(Pretrained, nn.Module):
             partial = embedded.cumsum(3) - embedded
             before = self.before(vertices)
             if self.reads_hints:
-                before = before + self.read_hints(corner_hints(self.tokenizer, codes, count)[:, :-1])
+                before = before + self.read_hints(corner_hints(self.tokenizer, codes, count, text)[:, :-1])
             x = partial + before[:, :, :, None] + rearrange(plan[:, :-1], "b n d -> b n 1 1 d")
             self.fine(self.fine_input(x, text), text, state.fine)
             state.last_vertex = vertices[:, -1, -1]
@@ -491,7 +496,7 @@ class MeshTransformer(Pretrained, nn.Module):
         return state
 
     def tell_hints(self, state: DecodeState, symbols: Tensor) -> None:
-        """Before a corner, to a transformer that `reads_hints`: the symbols [b, 4, k] of the hints."""
+        """Before a corner, to a transformer that `reads_hints`: the symbols [b, 6, k] of the hints."""
         state.hints, state.told = self.read_hints(symbols), told(symbols, self.codebook_size + 1)
 
     def step_fine(self, state: DecodeState, vertex: int, level: int) -> Tensor:

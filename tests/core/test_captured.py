@@ -91,7 +91,8 @@ def some_text(rows: int, tokens: int = 5) -> Text:
     mask = torch.ones(rows, tokens, dtype=torch.bool)
     mask[-1, 3:] = False
     generator = torch.Generator().manual_seed(2)
-    return Text(torch.randn(rows, tokens, 16, generator=generator), mask)
+    extents = torch.rand(1, 3, generator=generator).expand(rows, -1)  # the same with the prompt and without
+    return Text(torch.randn(rows, tokens, 16, generator=generator), mask, extents)
 
 
 def a_part(kind: str, sides: int = 3) -> IntArray:

@@ -79,7 +79,14 @@ def an_engine(transformer: MeshTransformer, window: int | None = None, precision
 def some_text(rows: int, tokens: int = 5) -> Text:
     mask = torch.ones(rows, tokens, dtype=torch.bool)
     mask[-1, 3:] = False
-    return Text(torch.randn(rows, tokens, 16), mask)
+    return Text(torch.randn(rows, tokens, 16), mask, some_extents(rows))
+
+
+def some_extents(rows: int) -> Tensor:
+    """Those of the last row are open, if there are others."""
+    extents = torch.rand(rows, 3)
+    extents[max(1, rows - 1) :] = torch.nan
+    return extents
 
 
 def some_codes(rows: int, faces: int, kind: Codes | None = None) -> Tensor:
@@ -94,7 +101,7 @@ def logits_of(stepper: Stepper, transformer: MeshTransformer, codes: Tensor, tex
     """[b, n - given, v, k, vocabulary] of the faces after the given ones, a step at a time."""
     symbols = transformer.symbols(codes)
     state = stepper.begin(text, codes[:, :given] if given else None, codes.shape[1])
-    faces, waiting = [], corner_hints(transformer.tokenizer, codes, torch.full((len(codes),), given)) if stepper.reads_hints else None
+    faces, waiting = [], corner_hints(transformer.tokenizer, codes, torch.full((len(codes),), given), text) if stepper.reads_hints else None
     for face in range(given, codes.shape[1]):
         for vertex in range(stepper.vertices_per_face):
             if waiting is not None:

@@ -225,14 +225,15 @@ def test_the_candidate_that_the_text_makes_likelier_is_chosen(model: MeshGPT, ch
     assert (result.rejected, result.drawn) == (5 - len(sound), 5)
 
 
-def test_without_a_text_the_candidate_with_the_likeliest_new_faces_is_chosen(
-    model: MeshGPT, checkpoint: Path, all_sound: list[Sample]
+@pytest.mark.parametrize("text", ["", "a chair"])
+def test_the_completion_with_the_likeliest_new_faces_is_chosen(
+    model: MeshGPT, checkpoint: Path, all_sound: list[Sample], text: str
 ) -> None:
-    request = Request(mesh=BOX, max_faces=10, candidates=5)
-    given = model.place(request, ("", Properties())).codes.tolist()
+    request = Request(text, mesh=BOX, max_faces=10, candidates=5)
+    given = model.place(request, (text, Properties())).codes.tolist()
     result = model.run(request)[0]
     sound = [sample for sample in all_sound if sample.sound]
-    means = [log_probability(checkpoint, one, "", given).mean() for one in sound]
+    means = [log_probability(checkpoint, one, text, given).mean() for one in sound]
     assert same(result.mesh, sound[int(np.argmax(means))].mesh)
 
 
@@ -556,8 +557,8 @@ def test_the_candidate_that_properties_make_likelier_is_chosen(knowing: MeshGPT,
 
     monkeypatch.setattr(knowing.stepper, "nats", noted)
     monkeypatch.setattr(Sample, "sound", True)
-    knowing.run(Request(mesh=BOX, bounds=((0, 0, 0), (4, 4, 8)), max_faces=9, candidates=3, properties=Properties(faces=30)))
-    assert read == [2] * 3, "tokens of the number of faces, and of the extents of the bounds, which the other row lacks"
+    knowing.run(Request("a chair", max_faces=9, candidates=3, properties=Properties(faces=30, extents=(4, 4, 8))))
+    assert read == [2 + 2] * 3, "two words, and tokens of the number of faces and of the extents, which the other row lacks"
 
 
 def test_properties_that_a_model_does_not_know_are_left_out_with_a_note(model: MeshGPT) -> None:

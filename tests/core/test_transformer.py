@@ -12,7 +12,7 @@ from torch import Tensor
 
 from core.conditioning import Text
 from core.discretizer import MeshDiscretizer
-from core.hints import corner_hints, point, told, told_by_level
+from core.hints import corner_hints
 from core.properties import Properties
 from core.symbols import IGNORE
 from core.tokenizer import Tokenizer
@@ -42,6 +42,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "geometry": {"face_geometry": True},
     "distance": {"face_distance_bias": True},
     "waiting": {"corner_hints": True},
+    "sides": {**TEXT, "corner_hints": True, "condition_on_properties": True},
     "reversible": {"reversible": True},
     "gated feed-forward": {"attn_kwargs": {"ff_glu": True, "attn_num_mem_kv": 2}},
     "text": TEXT,
@@ -147,7 +148,10 @@ def test_alone_equals_in_a_batch(name: str) -> None:
     given = torch.tensor([1, 0, 2])
     together = model.nats(codes, text, given)
     for row, faces in enumerate((4, 6, 2)):
-        alone_text = None if text is None else Text(text.tokens[row][text.mask[row]][None], text.mask[row][text.mask[row]][None])
+        alone_text = None
+        if text is not None:
+            extents = None if text.extents is None else text.extents[row : row + 1]
+            alone_text = Text(text.tokens[row][text.mask[row]][None], text.mask[row][text.mask[row]][None], extents)
         alone = model.nats(codes[row : row + 1, :faces], alone_text, given[row : row + 1])
         torch.testing.assert_close(together[row, : faces + 1], alone[0], atol=1e-4, rtol=1e-4)
         assert together[row, faces + 1 :].abs().sum() == 0
@@ -159,7 +163,7 @@ def test_a_step_at_a_time_equals_all_at_once(names: list[str]) -> None:
     text, symbols = some_text(model, 2), model.symbols(codes)
     expected = model.logits(codes, text, torch.tensor([given, given]))
     state = model.begin(text, codes[:, :given], capacity=5)
-    waiting = corner_hints(model.tokenizer, codes, torch.tensor([given, given]))
+    waiting = corner_hints(model.tokenizer, codes, torch.tensor([given, given]), text)
     for face in range(given, 5):
         for vertex in range(4):
             if model.reads_hints:
@@ -177,7 +181,7 @@ def test_rows_that_leave_do_not_change_those_that_stay(name: str) -> None:
     text, symbols = some_text(model, 3), model.symbols(codes)
     expected = model.logits(codes, text)
     state = model.begin(text, None, capacity=3, rows=3)
-    rows, waiting = torch.tensor([0, 1, 2]), corner_hints(model.tokenizer, codes, None)
+    rows, waiting = torch.tensor([0, 1, 2]), corner_hints(model.tokenizer, codes, None, text)
     for face in range(3):
         for vertex in range(4):
             if model.reads_hints:
@@ -488,13 +492,3 @@ def test_texts_without_a_tower_are_refused() -> None:
 def test_every_option_of_the_configuration_is_documented() -> None:
     words = set((TransformerConfig.__doc__ or "").replace(",", " ").replace(":", " ").replace(".", " ").split())
     assert [name for name in TransformerConfig.__dataclass_fields__ if name not in words] == []
-
-
-def test_a_hint_is_trusted_until_it_was_wrong() -> None:
-    end = 8
-    hints = torch.tensor([[[1, 2, 3], [1, 5, 6], [end, end, end], [4, 2, 3]]])
-    levels = told_by_level(told(hints, end), torch.tensor([[1, 5, 0]]), end)
-    assert torch.cat(levels).tolist() == [[1, 1, end + 1, 4], [2, 5, end + 1, end + 1], [end + 1, 6, end + 1, end + 1]]
-    scores = torch.tensor([[0.0] * (end + 1) + [0.5, 0.25, 7.0, 0.125]])
-    assert point(scores, levels[0])[0].tolist() == [0, 0.75, 0, 0, 0.125, 0, 0, 0, 0]
-    assert point(scores, levels[2])[0].tolist() == [0, 0, 0, 0, 0, 0, 0.25, 0, 0]
