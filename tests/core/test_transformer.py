@@ -252,6 +252,8 @@ def test_generation_with_and_without_memories_ends_alike(names: list[str], tempe
         options |= {"texts": ["a chair", "a round table"], "cond_scale": 2.0, "remove_parallel_component": True}
     else:
         options |= {"batch_size": 2, "prompt": some_codes(1, 2)[0]}
+    if model.config.condition_on_properties:
+        options |= {"properties": some_properties(2)}
     assert model.generate(**options).equal(model.generate(**options, cache_kv=False))
 
 
