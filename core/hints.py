@@ -14,7 +14,7 @@ from torch import Tensor
 
 from core.conditioning import Text
 from core.grammar import ABSENT, Box, CodeGrammar, Corner
-from core.mesh import IntArray, quantise
+from core.mesh import Frame, IntArray, quantise
 from core.symbols import to_symbols
 from core.tokenizer import Tokenizer
 
@@ -69,13 +69,15 @@ def hints(grammar: CodeGrammar) -> list[Corner]:
 
 
 def box_of(extents: Sequence[float], levels: int) -> Box | None:
-    """The lowest and the highest corner, on a grid of so many levels, of the box that a canonical mesh of these extents x, y, z fills, the
-    longest of which is 1; None where they are not known (NaN)."""
-    if math.isnan(extents[0]):
-        return None
-    half = np.array(extents) / 2
-    low, high = quantise(np.array([[-half[0], -half[1], 0], [half[0], half[1], extents[2]]]), levels)[:, ::-1].tolist()
-    return tuple(low), tuple(high)
+    """The box that a canonical mesh of these extents x, y, z fills on a grid of so many levels; None where they are not known (NaN)."""
+    return None if math.isnan(extents[0]) else box_between((0, 0, 0), extents, levels)
+
+
+def box_between(low: Sequence[float], high: Sequence[float], levels: int) -> Box:
+    """The same of a mesh between two corners x, y, z in its own units."""
+    corners = np.array([low, high], float)
+    lowest, highest = quantise(Frame.around(*corners).to_unit(corners), levels)[:, ::-1].tolist()
+    return tuple(lowest), tuple(highest)
 
 
 def told(hints: Tensor, end: int) -> Tensor:

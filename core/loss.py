@@ -53,11 +53,11 @@ class SummedCrossEntropy(torch.autograd.Function):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, head = x.to(dtype), head.to(dtype)  # once, not for every part
         for (rows, wanted, said), grad in zip(in_parts(x, head, targets, told), x_grad.split(rows_at_once(head)), strict=True):
-            slopes = read_head(rows, head, said).log_softmax(-1)
+            logs = read_head(rows, head, said).log_softmax(-1)
             counted = (wanted != IGNORE)[:, None]
             place = wanted[:, None].clamp(min=0)
-            total -= (slopes.gather(1, place) * counted).sum()
-            slopes.exp_().scatter_add_(1, place, slopes.new_full(place.shape, -1)).mul_(counted)
+            total -= (logs.gather(1, place) * counted).sum()
+            slopes = logs.exp_().scatter_add_(1, place, logs.new_full(place.shape, -1)).mul_(counted)
             if said is not None:
                 slopes = torch.cat([slopes, F.pad(slopes, (0, 1)).gather(1, said)], 1)
             slopes = slopes.to(head.dtype)

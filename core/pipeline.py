@@ -26,11 +26,11 @@ from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
 from core.grammar import VERTICES_PER_FACE
-from core.hints import box_of
+from core.hints import box_between
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.notes import PROPERTIES, note_on_properties, note_on_text
 from core.placement import Prefix, likeliest
-from core.properties import EXTENTS, Properties
+from core.properties import Properties
 from core.request import Cancelled, OnFaces, Request, Result, ShouldStop
 from core.tokenizer import Tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
@@ -400,11 +400,10 @@ class MeshGPT:
     def row(self, task: Task, variant: int, attempt: int, kept: list[list[int]]) -> Row:
         """A sample that goes on behind the faces `kept`."""
         grammar = self.tokenizer.grammar(task.prefix.codes if task.prefix else None)
-        if told := box_of(task.wanted[1].numbers()[EXTENTS], self.tokenizer.levels):
-            grammar.tell(*told)
-        if task.prefix and task.request.bounds:
-            box = quantise(task.prefix.frame.to_unit(np.array(task.request.bounds)), self.tokenizer.levels)[:, ::-1]
-            grammar.fill(*map(tuple, box.tolist()))
+        if task.request.bounds:
+            grammar.fill(*box_between(*task.request.bounds, self.tokenizer.levels))
+        elif extents := task.wanted[1].extents:
+            grammar.tell(*box_between((0, 0, 0), extents, self.tokenizer.levels))
         grammar.push_all(kept)
         return Row(grammar, np.random.default_rng((task.request.seed, variant, attempt)), [])
 
