@@ -177,7 +177,8 @@ class Room:
         self.made = torch.zeros(1, dtype=torch.long, device=device)  # new faces
         self.alive = torch.zeros(size.rows, dtype=torch.bool, device=device)
         self.ended = torch.zeros_like(self.alive)
-        self.inverse_temperature, self.min_p, self.give_up, self.guidance_scale = torch.zeros(4, device=device).unbind()
+        settings = torch.zeros(5, device=device).unbind()
+        self.inverse_temperature, self.inverse_choice_temperature, self.min_p, self.give_up, self.guidance_scale = settings
         self.lowest = torch.tensor(LOWEST, device=device)
         self.output = torch.zeros(size.rows, self.v * self.k + 2, dtype=torch.long, device=device)  # codes, whole, ended
         self.player = Player(self.step, self.output)
@@ -203,6 +204,7 @@ class Room:
         self.alive.fill_(True)
         self.ended.fill_(False)
         self.inverse_temperature.fill_(0 if size.greedy else 1 / sampling.temperature)
+        self.inverse_choice_temperature.fill_(1 / sampling.choice_temperature)
         self.min_p.fill_(sampling.min_p)
         self.give_up.fill_(sampling.give_up)
         self.guidance_scale.fill_(sampling.guidance_scale)
@@ -306,7 +308,8 @@ class Room:
         likely = logits.sub_(peak).double().exp_()
         single = torch.stack([torch.full_like(waiting, self.grammar.end), waiting], 1)
         of_single, others = likely.gather(1, single), likely.scatter(1, single, 0)
-        of_others = others.sum(1, keepdim=True)
+        of_others = others.sum(1, keepdim=True).pow_(self.inverse_choice_temperature)
+        of_single.pow_(self.inverse_choice_temperature)
         least = self.min_p * torch.maximum(of_single.amax(1, keepdim=True), of_others)
         weights = (others / others.amax(1, keepdim=True).clamp_min(TINY)).pow_(self.inverse_temperature)
         weights.mul_(weights >= self.min_p)

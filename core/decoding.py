@@ -83,7 +83,8 @@ class Sampling:
 
     guidance_scale: 1 follows the text as trained, above 1 more strictly (both branches run in one batch). remove_parallel_component: as
     in core.conditioning.guide. give_up: a row whose grammar allows less than this share of what the model expects next has gone wrong
-    before, and is given up; not in its first face, before which nothing was drawn.
+    before, and is given up; not in its first face, before which nothing was drawn. choice_temperature: of whether it is the end, what waits
+    or something else that comes; above 0.
     """
 
     temperature: float = 1.0
@@ -91,6 +92,7 @@ class Sampling:
     guidance_scale: float = 1.0
     remove_parallel_component: bool = False
     give_up: float = 0.0
+    choice_temperature: float = 1.0
 
     @property
     def branches(self) -> int:
@@ -293,15 +295,15 @@ def draw(
 def weights(logits: NDArray[np.float32], waiting: IntArray, end: int, sampling: Sampling) -> NDArray[np.float64]:
     """[b, vocabulary] how likely each symbol is to be drawn.
 
-    What comes is the end, the corner that waits, or something else. Which of the three is as likely as the model has it, but for those
-    less likely than min_p allows; the temperature counts among all else. Were it to choose among all symbols, something new, which may be
-    in many places, would hardly ever come where one of the others may, which are single symbols: parts would be left out.
+    What comes is the end, the corner that waits, or something else. Which of the three has a temperature of its own, as all else has among
+    itself. Were one of them to count among all symbols, something new, which may be in many places, would hardly ever come where one of the
+    others may, which are single symbols: parts would be left out.
     """
     row, single = np.arange(len(logits)), np.stack([np.full(len(logits), end), waiting])
     likely = np.exp(logits, dtype=np.float64)
     of_single = likely[row, single]
     likely[row, single] = 0
-    of_others = likely.sum(1)
+    of_single, of_others = (chances ** (1 / sampling.choice_temperature) for chances in (of_single, likely.sum(1)))
     least = sampling.min_p * np.maximum(of_single.max(0), of_others)
     if (of_others < least).all():  # as mostly: what waits is all but certain
         likely.fill(0)

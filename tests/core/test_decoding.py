@@ -34,6 +34,14 @@ def test_the_temperature_counts_among_all_else() -> None:
     assert shares(SPREAD, temperature=0.5)[:3] == pytest.approx([0.4 / 6, 0.4 / 6, 1.6 / 6], abs=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_which_of_the_three_comes_has_a_temperature_of_its_own(temperature: float) -> None:
+    found = shares(SPREAD, temperature=temperature, choice_temperature=0.5)
+    assert (found[WAITING], found[END]) == pytest.approx((0.16 / 0.36, 0.04 / 0.36), abs=1e-5)
+    assert sum(found[:3]) == pytest.approx(0.16 / 0.36, abs=1e-5)
+    assert shares(SPREAD, temperature=temperature, choice_temperature=0.5, min_p=0.3)[END] == 0  # 0.04 beside 0.16
+
+
 def test_what_is_too_unlikely_is_not_drawn_among_the_three_nor_among_all_else() -> None:
     found = shares({0: 0.5, 1: 0.02, WAITING: 0.45, END: 0.03}, min_p=0.1)
     assert found == pytest.approx([0.52 / 0.97, 0, 0, 0, 0.45 / 0.97, *[0] * 5], abs=1e-5)
