@@ -85,6 +85,7 @@ class Sampling:
     in core.conditioning.guide. give_up: a row whose grammar allows less than this share of what the model expects next has gone wrong
     before, and is given up; not in its first face, before which nothing was drawn. choice_temperature: of whether it is the end, what waits
     or something else that comes; above 0.
+    Raises ValueError if that is not so.
     """
 
     temperature: float = 1.0
@@ -93,6 +94,10 @@ class Sampling:
     remove_parallel_component: bool = False
     give_up: float = 0.0
     choice_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not self.choice_temperature > 0:
+            raise ValueError(f"choice_temperature is {self.choice_temperature}; use a number above 0")
 
     @property
     def branches(self) -> int:

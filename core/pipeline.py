@@ -142,6 +142,7 @@ class MeshGPT:
         self.weights = weights
         self.facts = facts
         self.folder = folder
+        self.default_sampling = Sampling(**facts.get("sampling", {}))
         self.candidates: int = facts.get("candidates", 1)  # what a request that names no number of them gets
         self.device, self.device_note = torch.device(choice.device), choice.note
         or_on_cpu(self.take_device, self.leave_device)
@@ -217,7 +218,7 @@ class MeshGPT:
             "max_faces": self.stepper.max_faces,
             "properties": [name for name in PROPERTIES if self.config.condition_on_properties],
             "domain": self.facts["domain"],
-            "sampling": asdict(Sampling(**self.facts.get("sampling", {}))),
+            "sampling": asdict(self.default_sampling),
             "candidates": self.candidates,
             "device": str(self.device),
         }
@@ -372,11 +373,10 @@ class MeshGPT:
             draft.back *= 2
 
     def sampling(self, request: Request) -> Sampling:
-        defaults = Sampling(**self.facts.get("sampling", {}))
-        temperature = defaults.temperature if request.temperature is None else request.temperature
-        scale = defaults.guidance_scale if request.guidance_scale is None else request.guidance_scale
+        temperature = self.default_sampling.temperature if request.temperature is None else request.temperature
+        scale = self.default_sampling.guidance_scale if request.guidance_scale is None else request.guidance_scale
         guided = self.config.condition_on_text and request.text.strip()
-        return replace(defaults, temperature=temperature, give_up=GIVE_UP, guidance_scale=scale if guided else 1.0)
+        return replace(self.default_sampling, temperature=temperature, give_up=GIVE_UP, guidance_scale=scale if guided else 1.0)
 
     def room(self, request: Request, prefix: Prefix | None) -> int:
         """How many new faces there may be."""

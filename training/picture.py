@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from core.decoding import Row, Sampling, decode
+from core.decoding import Row, decode
 from core.mesh import Mesh
 from core.pipeline import MeshGPT
 from core.tokenizer import Tokenizer
@@ -30,7 +30,7 @@ def pick_captions(sets: Sequence[CodeSet], count: int = 8) -> list[str]:
 
 def draw_samples(model: MeshGPT, captions: Sequence[str]) -> Image.Image:
     """A sheet of one mesh for each caption, labelled with it, its number of faces, and "no end" where the model did not end it."""
-    sampling = Sampling(**model.facts["sampling"])
+    sampling = model.default_sampling
     conditioned = model.config.condition_on_text
     if not conditioned:
         sampling = replace(sampling, guidance_scale=1.0)

@@ -45,7 +45,7 @@ from training.domain import domain_and_nouns
 from training.picture import draw_samples, pick_captions
 from training.processes import over_processes, start, together
 from training.prompts import Prompts
-from training.run import averaged, check_precision, command_line, read_settings, schedule
+from training.run import averaged, bad_setting, check_precision, command_line, read_settings, schedule
 
 VALIDATION_BATCHES, VALIDATION_FACES = 8, 1000  # of each set, and padded faces of each batch
 LOG_EVERY = 20  # steps
@@ -66,7 +66,7 @@ class TrainingConfig:
     text_dropout, given_share: as in training.data.dataset.batches. workers: processes that make batches ahead. save_every: minutes.
     transformer, sampling, augmentation: fields of TransformerConfig, Sampling and Augmentation that differ from their defaults, the first
     two from what `init` has, if there is one; without augmentation the meshes and captions are taken as they are.
-    Raises MeshGPTError (bad_setting) for another precision.
+    Raises MeshGPTError (bad_setting) for another precision, and for sampling that Sampling refuses.
     """
 
     data: dict[str, float]
@@ -97,6 +97,10 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_precision(self.precision)
+        try:
+            Sampling(**self.sampling)
+        except ValueError as error:
+            raise bad_setting(f"sampling cannot be so: {error}", "see core.decoding.Sampling") from error
 
 
 def train(config: TrainingConfig, out: Path, clock: Callable[[], float] = time.monotonic, pause: float = math.inf) -> None:

@@ -82,6 +82,15 @@ def test_weights_of_another_model_are_refused(copy: Path) -> None:
         MeshGPT.from_pretrained(copy, "cpu")
 
 
+def test_sampling_that_cannot_be_is_refused(copy: Path) -> None:
+    config = json.loads((copy / "config.json").read_text())
+    config["sampling"]["choice_temperature"] = 0
+    (copy / "config.json").write_text(json.dumps(config))
+    with pytest.raises(MeshGPTError, match="do not fit") as caught:
+        MeshGPT.from_pretrained(copy, "cpu")
+    assert caught.value.code == "bad_checkpoint"
+
+
 def test_a_configuration_that_leaves_something_out_is_refused_at_once(copy: Path) -> None:
     config = json.loads((copy / "config.json").read_text())
     del config["nouns"], config["config"]

@@ -42,6 +42,12 @@ def test_which_of_the_three_comes_has_a_temperature_of_its_own(temperature: floa
     assert shares(SPREAD, temperature=temperature, choice_temperature=0.5, min_p=0.3)[END] == 0  # 0.04 beside 0.16
 
 
+@pytest.mark.parametrize("value", [0.0, -0.5, float("nan")])
+def test_a_choice_without_a_temperature_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        Sampling(choice_temperature=value)
+
+
 def test_what_is_too_unlikely_is_not_drawn_among_the_three_nor_among_all_else() -> None:
     found = shares({0: 0.5, 1: 0.02, WAITING: 0.45, END: 0.03}, min_p=0.1)
     assert found == pytest.approx([0.52 / 0.97, 0, 0, 0, 0.45 / 0.97, *[0] * 5], abs=1e-5)

@@ -228,6 +228,8 @@ def test_overrides_reach_their_setting_and_unknown_ones_are_refused(settings: Pa
     assert (config.learning_rate, config.transformer["attn_depth"], config.transformer["dim"]) == (0.5, 7, 32)
     with pytest.raises(MeshGPTError, match="no setting colour"):
         read_config(settings, ["colour=blue"])
+    with pytest.raises(MeshGPTError, match="choice_temperature is 0; use a number above 0"):
+        read_config(settings, ["sampling.choice_temperature=0"])
     (settings.parent / "empty.yaml").write_text("minutes: 1")
     with pytest.raises(MeshGPTError, match="data, validation is missing"):
         read_config(settings.parent / "empty.yaml", [])
