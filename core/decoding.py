@@ -300,9 +300,9 @@ def draw(
 def weights(logits: NDArray[np.float32], waiting: IntArray, end: int, sampling: Sampling) -> NDArray[np.float64]:
     """[b, vocabulary] how likely each symbol is to be drawn.
 
-    What comes is the end, the corner that waits, or something else. Which of the three it is has a temperature of its own, and so has what it
-    is among all else; min_p counts after each. Were one temperature to count among all symbols, something new, which may be in many places,
-    would hardly ever come where one of the others may, which are single symbols: parts would be left out.
+    What comes is the end, the corner that waits, or something else. Which of the three it is has a temperature of its own, and so has what
+    it is among all else; min_p counts after each. Were one temperature to count among all symbols, something new, which may be in many
+    places, would hardly ever come where one of the others may, which are single symbols: parts would be left out.
     """
     row, single = np.arange(len(logits)), np.stack([np.full(len(logits), end), waiting])
     likely = np.exp(logits, dtype=np.float64)
