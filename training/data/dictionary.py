@@ -156,7 +156,7 @@ def general_words(net: WordNet, tops: Mapping[str, list[str]], known: Mapping[st
 
 def further_names(net: WordNet, tops: Mapping[str, list[str]], sayings: Sayings, said: set[str]) -> dict[str, list[str]]:
     """What else the kinds may be called: names of their meanings, of all below, and of what is directly above no other kind; and those
-    written down for one kind that WordNet does not give to another and of whose words one is not said of many.
+    written down for one kind alone of whose words one is not said of many, whichever kind WordNet has them for.
 
     said: names that need no further word. A longer name that ends in a name is left out, for that one is found in it.
     """
@@ -174,11 +174,12 @@ def further_names(net: WordNet, tops: Mapping[str, list[str]], sayings: Sayings,
             if kind and shares[kind] >= enough and plain not in said and len(plain) > 2 and plain.count(" ") < LONGEST:
                 found[kind].add(plain)
     written = {kind: {as_name(name) for name in sayings.get(kind, {}).get("names", ())} - said for kind in tops}
-    claims = Counter(name for names in (*found.values(), *written.values()) for name in names)
+    claims = Counter(name for names in written.values() for name in names)
     kinds_of = Counter(stem for entry in sayings.values() for stem in set(stems(" ".join([*entry["names"], *entry["phrases"]]))))
     for kind, names in written.items():
-        own = (name for name in names if claims[name] == 1 and min(map(kinds_of.__getitem__, stems(name)), default=OF_MANY) < OF_MANY)
-        found[kind] |= {name for name in own if len(name) > 2 and name.count(" ") < LONGEST}
+        telling = (name for name in names if claims[name] == 1 and min(map(kinds_of.__getitem__, stems(name)), default=OF_MANY) < OF_MANY)
+        own = {name for name in telling if len(name) > 2 and name.count(" ") < LONGEST}
+        found = {one: others | own if one == kind else others - own for one, others in found.items()}
     short = said | set().union(*found.values())
     return {kind: sorted(name for name in names if " " not in name or name.split()[-1] not in short) for kind, names in found.items()}
 
