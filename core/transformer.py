@@ -27,7 +27,7 @@ from core.loss import SummedCrossEntropy, cross_entropies, read_head
 from core.pretrained import Pretrained, configure
 from core.properties import EXTENTS
 from core.stacks import CoarseMemory, CoarseStack, FaceStack
-from core.symbols import to_symbols, to_targets
+from core.symbols import IGNORE, to_symbols, to_targets
 from core.tokenizer import Tokenizer, describe_tokenizer, make_tokenizer
 from core.transformer_config import TransformerConfig
 from core.vertex_stack import VertexStack
@@ -190,7 +190,8 @@ class MeshTransformer(Pretrained, nn.Module):
         vertices, faces, face_edges: as the tokenizer's `tokenize` takes them. codes: what it gave, [b, n v, k], or [b, n, v k], padded with
         -1; instead of them. texts, text_embeds: [b] prompts, or [b, t, width] what `embed_texts` gave for them, padded with zeros.
         properties: [b, 5] what else is known of each mesh, as Properties.numbers says it; NaN where open, None for all of them.
-        given: [b] how many of the first faces are a given part of a mesh; behind them stands that mesh, whole and in canonical order.
+        given: [b] how many of the first faces are a given part of a mesh; behind them stands that mesh, whole and in canonical order. Where
+        the extents are known the part itself costs nothing.
         cond_drop_prob: instead of text_condition_cond_drop_prob; counts only in training mode.
         Raises ValueError naming the argument for what does not fit: no mesh, other shapes, codes out of range, more faces than the context.
         """
@@ -205,8 +206,19 @@ class MeshTransformer(Pretrained, nn.Module):
         if text is not None and self.training and drop > 0:
             text = self.drop_text(text, torch.rand(len(codes), device=self.device) < drop)
         text = self.with_properties(text, properties)
-        nats = [SummedCrossEntropy.apply(*level) for level in self.by_level(codes, text, given)]
+        levels = self.by_level(codes, text, given)
+        nats = [SummedCrossEntropy.apply(x, head, self.learned(targets, given, text), said) for x, head, targets, said in levels]
         return torch.stack(nats).sum() / (codes[..., 0] >= 0).sum()
+
+    def learned(self, targets: Tensor, given: Tensor | None, text: Text | None) -> Tensor:
+        """The targets [b (n + 1) v] of a level without those of given parts of meshes that say their extents: how likely such a part is is
+        only asked where it is not known where it stands."""
+        if given is None or text is None or text.extents is None:
+            return targets
+        of_face = targets.view(len(given), -1, self.vertices_per_face)
+        is_given = torch.arange(of_face.shape[1], device=self.device) < given.to(self.device)[:, None]
+        is_placed = ~text.extents[:, :1].isnan()
+        return of_face.masked_fill((is_given & is_placed)[..., None], IGNORE).flatten()
 
     def nats(self, codes: Tensor, text: Text | None = None, given: Tensor | None = None) -> Tensor:
         """Negative log-likelihood in nats of every face and of the end: [b, n + 1]; codes and given as in `forward`."""

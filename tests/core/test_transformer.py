@@ -351,6 +351,15 @@ def test_targets_leave_out_padding_and_what_is_certain(transformer: MeshTransfor
     assert (targets[3] == IGNORE).all()
 
 
+def test_a_given_part_costs_nothing_where_the_extents_are_known() -> None:
+    model, codes, given = make("properties"), some_codes(2, 4), torch.tensor([2, 3])
+    properties = torch.tensor([Properties(faces=9).numbers(), Properties(extents=(1, 2, 2)).numbers()])
+    text = model.with_properties(model.read_text(["a chair", "a table"], None, 2), properties)
+    nats = model.nats(codes, text, given)
+    loss = model(codes=codes, texts=["a chair", "a table"], properties=properties, given=given, cond_drop_prob=0.0)
+    torch.testing.assert_close(loss, (nats[0].sum() + nats[1, 3:].sum()) / 8)
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_gradients_reach_every_parameter(name: str) -> None:
     model = make(name)
