@@ -113,7 +113,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         # of faces given that are still to come: where they begin, two corners, and their symbols; how many have come
         self.ahead = torch.zeros(rows, faces + 1, 2 + vertices_per_face * 3, dtype=torch.long, device=device)
         self.copied = torch.zeros(rows, dtype=torch.long, device=device)
-        self.closing = torch.zeros(rows, dtype=torch.bool, device=device)  # whether what is open is closed before anything new is begun
+        self.closes_later = torch.zeros(rows, dtype=torch.long, device=device)  # 1 where the next face begins below what is missing
         self.seen = torch.full((rows, faces, vertices_per_face), NEVER, device=device)  # corners of all faces
         self.edges = torch.full((2, rows, faces * vertices_per_face), NEVER, device=device)  # of all faces: from where, and where to
         self.open = torch.zeros(self.edges.shape, dtype=torch.bool, device=device)  # which lack their opposite; of which it must come
@@ -156,7 +156,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         ahead = [[self.beginning_and_symbols(face) for face in grammar.ahead] for grammar in known]
         self.ahead.copy_(self.filled(ahead, [ANYTHING] * 2 + [NEVER] * self.v * 3, room + 1))
         self.copied.zero_()
-        self.closing.copy_(torch.tensor(padded([grammar.closing for grammar in known], len(self.closing))))
+        self.closes_later.copy_(torch.tensor(padded([grammar.closes_later for grammar in known], len(self.closes_later))))
         self.spans.copy_(torch.tensor(padded([[grammar.span_low, grammar.span_high] for grammar in known], len(self.spans))))
         boxes = torch.tensor(padded([grammar.box or self.no_box for grammar in known], len(self.sides)), device=self.sides.device)
         self.told.copy_(torch.tensor(padded([grammar.told or self.no_box for grammar in known], len(self.told))))
@@ -238,7 +238,7 @@ class BatchCoordinateGrammar(BatchGrammar):
         if vertex == 0:
             self.face, self.low = [], self.last[:, 0]
             self.high = torch.where(due, torch.minimum(starts, ends), self.anything).amin(1)
-            closing = self.closing & (self.high < ANYTHING)
+            self.high = self.high - self.closes_later * (self.high < ANYTHING)
             bottom = self.sides[:, 0, 0]
             as_high = (bottom + 1) * self.weights[0] - self.base - 2  # (bottom, top, top)
             self.high = torch.where(bottom < self.spans[:, 0, 0], torch.minimum(self.high, as_high), self.high)
@@ -248,7 +248,6 @@ class BatchCoordinateGrammar(BatchGrammar):
             due_there = torch.where(due & (ends == first[:, None]), starts, self.anything).amin(1)
             self.copying = (first <= self.high) & (second <= due_there) & (first < ANYTHING)
             self.high = torch.minimum(self.high, first)
-            self.low = torch.where(closing, self.high, self.low)
             return
         so_far = torch.stack(self.face, 1)
         first, before = so_far[:, :1], so_far[:, -1:]
@@ -416,6 +415,7 @@ class BatchCoordinateGrammar(BatchGrammar):
     def remember(self, face: Tensor) -> None:
         """Note a face [r, v], which may not come again, and its edges, which may not either. Of a copy all that is known already."""
         self.last.copy_(face[:, :2])
+        self.closes_later.zero_()
         self.copied.add_(self.copying)
         self.widen(face)
         face = torch.where(self.copying[:, None], self.never, face)

@@ -67,8 +67,12 @@ class CodeGrammar:
         """The same, and from now on nothing new lies outside the box, and the mesh ends only when it reaches every side of it, or is a step
         away."""
 
-    def close_first(self) -> None:
-        """Between faces: from now on nothing new is begun before what is open has closed."""
+    def close_later(self) -> None:
+        """Between faces: the next one begins below the lowest corner of what is open, if anything is."""
+
+    def stuck(self) -> Corner:
+        """Where the face at hand begins, or else the corner that waits; NO_CORNER if there is none or if that is not known."""
+        return NO_CORNER
 
     def waiting(self) -> Corner:
         """Before a corner: the one that is most likely due there, as symbols; NO_CORNER if none is known that may come."""
@@ -120,6 +124,7 @@ class CoordinateGrammar(CodeGrammar):
 
     def __init__(self, codebook_size: int, given: IntArray | None = None, vertices_per_face: int = VERTICES_PER_FACE) -> None:
         super().__init__(codebook_size, 3, given, vertices_per_face)
+        self.top: Corner = (self.absent - 1,) * 3  # the highest corner of the grid
         self.corners: list[Corner] = []  # of the face so far
         self.last: list[Corner] = []  # the corners of the last new face
         self.completions: dict[frozenset[Corner], list[Corner]] = {}  # by all corners but one, the missing ones of faces that have them
@@ -132,7 +137,7 @@ class CoordinateGrammar(CodeGrammar):
         for face in self.ahead:
             self.remember(corners(face))
         self.may_copy = False  # whether the face at hand may be the next one given
-        self.closing = False  # whether faces begin where an edge is missing, as long as one is
+        self.closes_later = False  # whether the next face begins below what is missing
         self.told: Box | None = None  # that the mesh fills, as far as is known
         self.box: Box | None = None  # that nothing new leaves
         self.to_fill: Box | None = None  # the same, as long as all sides of it are to be reached
@@ -142,18 +147,19 @@ class CoordinateGrammar(CodeGrammar):
         """Work out what holds for the next corner: within `low` and `high`, or one of `matching`, and none of `barred`."""
         so_far, vertex = self.corners, len(self.corners)
         self.low: Corner = (0, 0, 0)
-        self.high: Corner = (self.absent - 1,) * 3
+        self.high: Corner = self.top
         self.matching: set[Corner] = set()
         self.barred: set[Corner] = set()
         self.closes: Corner = NO_CORNER  # the lowest from which a missing edge leads back to the first corner
         coming = corners(self.ahead[0])[:2] if self.ahead else []
         if vertex == 0:
-            self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.high)
+            self.low, self.high = (self.last or [self.low])[0], min(self.missing, default=self.top)
+            if self.closes_later and self.missing:
+                self.high = self.next_below(self.high)
             if self.to_fill and (bottom := self.to_fill[0][0] + 1) < self.span_low[0]:  # no later face reaches lower
                 self.high = min(self.high, (bottom, self.absent - 1, self.absent - 1))
             self.may_copy = bool(coming) and coming[0] <= self.high and coming[1] <= self.due(coming[0])
             self.high = min([self.high, *coming[:1]])
-            self.low = self.high if self.closing and self.missing else self.low
             return
         first = so_far[0]
         self.closes = self.leading_to(first)
@@ -169,7 +175,7 @@ class CoordinateGrammar(CodeGrammar):
 
     def due(self, first: Corner) -> Corner:
         """The lowest corner to which an edge from `first` is missing, or the highest of all."""
-        return min((end for start, end in self.missing.get(first, ()) if start == first), default=(self.absent - 1,) * 3)
+        return min((end for start, end in self.missing.get(first, ()) if start == first), default=self.top)
 
     def leave_open(self) -> None:
         self.missing.clear()
@@ -183,9 +189,12 @@ class CoordinateGrammar(CodeGrammar):
         self.told = self.box = self.to_fill = low, high
         self.begin_corner()
 
-    def close_first(self) -> None:
-        self.closing = True
+    def close_later(self) -> None:
+        self.closes_later = True
         self.begin_corner()
+
+    def stuck(self) -> Corner:
+        return (self.corners or [self.waiting()])[0]
 
     def waiting(self) -> Corner:
         """At the first corner the lowest that is a missing edge's lower end; at the second the lowest that one leads to from the first; at
@@ -291,6 +300,12 @@ class CoordinateGrammar(CodeGrammar):
         top = self.absent - 1
         return (z, y, x + 1) if x < top else (z, y + 1, 0) if y < top else (z + 1, 0, 0)
 
+    def next_below(self, corner: Corner) -> Corner:
+        """The highest corner below this one; one that no code has for the lowest of all."""
+        z, y, x = corner
+        top = self.absent - 1
+        return (z, y, x - 1) if x else (z, y - 1, top) if y else (z - 1, top, top)
+
     def may_be_a_copy(self) -> bool:
         """Whether the face so far is how the next one given begins."""
         return self.may_copy and self.face == self.ahead[0][: len(self.face)]
@@ -368,7 +383,7 @@ class CoordinateGrammar(CodeGrammar):
                 self.ahead.popleft()
             else:
                 self.remember(self.corners)
-            self.last, self.corners = self.corners, []
+            self.last, self.corners, self.closes_later = self.corners, [], False
         if len(whole) % 3 == 0:
             self.begin_corner()
 

@@ -7,6 +7,7 @@ more shortly.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -25,7 +26,7 @@ from core.decoding import OnFace, Row, Sampling, decode
 from core.devices import Choice, choose, or_on_cpu
 from core.engine import Engine
 from core.errors import MeshGPTError
-from core.grammar import VERTICES_PER_FACE
+from core.grammar import NO_CORNER, VERTICES_PER_FACE, Corner
 from core.hints import box_between
 from core.mesh import FloatArray, Frame, Mesh, quantise
 from core.notes import PROPERTIES, note_on_properties, note_on_text
@@ -44,7 +45,7 @@ __all__ = ["Cancelled", "MeshGPT", "Request", "Result"]
 FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json must say
 ATTEMPTS = 40  # times that a variant is drawn, or a part of it drawn anew, before the best of what came is taken as it is
 TO_COMPLETE = 8  # candidates for a completion at least, if the request does not say how many: few of them meet what was given everywhere
-BACK = 6  # faces that a sample which has gone wrong is taken back at first
+BACK = 3  # corners that a sample which has gone wrong is taken back where going on from where it was stuck gets it no further
 GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
@@ -85,24 +86,47 @@ class Task:
 
 @dataclass
 class Draft:
-    """A variant on its way. rows: the candidates at hand, of which the first is shown. best: the best sample so far. reached: of the
-    samples that went wrong since one was last begun anew, the faces of the one that got furthest. back: how many of them to take back.
-    drawn: how many samples there were. flawed: how many of those did not end or were broken. adds_nothing: whether all that were drawn
-    first ended without a new face.
+    """A variant on its way. rows: the candidates at hand, of which the first is shown. strays: those that were drawn first, as they are
+    taken up again in turn. best: the best sample so far. drawn: how many samples there were. flawed: how many of those did not end or were
+    broken. adds_nothing: whether all that were drawn first ended without a new face.
 
     first_face, seconds: from the request's start to the first face, and to the end of the last sample.
     """
 
     variant: int
     rows: list[Row] = field(init=False)
+    strays: deque[Stray] = field(init=False)
     best: Sample = field(init=False)
-    reached: list[list[int]] = field(default_factory=list)
-    back: int = BACK
     drawn: int = 0
     flawed: int = 0
     adds_nothing: bool = False
     first_face: float = 0.0
     seconds: float = 0.0
+
+
+@dataclass
+class Stray:
+    """A sample that has gone wrong, and whatever was drawn in its place. faces: of the one that got furthest since it was last begun anew.
+    stuck: the corner at which that one found no way on, NO_CORNER if it is not known. back: how many corners before that to begin the next.
+    """
+
+    faces: list[list[int]]
+    stuck: Corner
+    back: int = 0
+
+    def turn(self, new: Sequence[Sequence[int]]) -> Corner:
+        """The corner at which the next one is to do otherwise: where this one was stuck, or where one of its new faces begins; NO_CORNER
+        where it is to be begun anew."""
+        begun = {tuple(face[: len(self.stuck)]) for face in new}
+        turns = sorted({self.stuck, *(corner for corner in begun if corner < self.stuck)}, reverse=True)
+        return turns[self.back] if self.back < len(turns) else NO_CORNER
+
+    def follow(self, faces: list[list[int]], stuck: Corner, anew: bool) -> None:
+        """Take note of what was drawn from there."""
+        if anew or stuck > self.stuck:
+            self.faces, self.stuck, self.back = faces, stuck, 0
+        else:
+            self.back = 2 * self.back + BACK
 
 
 @dataclass(frozen=True)
@@ -242,11 +266,11 @@ class MeshGPT:
         """Make what is asked for: one result a variant, in order.
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
-        is the result. If there is none, the one that got furthest is taken back a few faces and goes on from there, further back each time
-        that this gets it no further, until it is drawn anew from the start, up to `attempts` times in all. Every third time, and later
-        oftener, what is open closes before anything new is begun. A mesh to complete stays within the bounds, if there are any, and reaches
-        every side of them; from half of these times on it may stay smaller, and keep open edges. If nothing helps, the sample with the
-        fewest flaws is the result.
+        is the result. If there is none, one after the other is taken up again where it found no way on, `attempts` times in all with those
+        drawn first: if it was stuck at what waited, with something below that. Each time that this gets it no further it is taken back
+        twice as far, until it is drawn anew from the start. A mesh to complete stays within the bounds, if there are any, and reaches every
+        side of them; from half of these times on it may stay smaller, and keep open edges. If nothing helps, the sample with the fewest
+        flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -311,25 +335,27 @@ class MeshGPT:
         self.decode(task, [row for draft in batch for row in draft.rows], [], show, should_stop)
         for draft in batch:
             self.judge(task, draft)
+            draft.strays = deque(Stray(row.faces, self.stuck(task, row)) for row in draft.rows)
 
     def go_back(self, task: Task, draft: Draft, should_stop: ShouldStop | None, leave_open: bool) -> None:
-        """Draw the end of the sample that got furthest anew, or all of it. Raises Cancelled.
+        """Draw one of the strays otherwise from where it was stuck, from before that, or anew. Raises Cancelled.
 
         leave_open: what is open where it begins may stay so.
         """
-        places = [place for place, face in enumerate(draft.reached) if task.new([face])]
-        if draft.back <= len(places):
-            kept = draft.reached[: places[-draft.back]]
+        stray = draft.strays[0]
+        draft.strays.rotate(-1)
+        turn = stray.turn(task.new(stray.faces))
+        kept = [face for face in stray.faces if tuple(face[: len(turn)]) < turn]
+        if kept:
             task.stream(draft.variant, task.given, self.coordinates(task.new(kept), task.prefix))
-        else:
-            kept = draft.reached = []
         draft.rows = [row] = [self.row(task, draft.variant, draft.drawn, kept)]
         if leave_open:
             row.grammar.leave_open()
-        if kept and (draft.drawn % 3 == 2 or (draft.drawn % 2 and draft.drawn > ATTEMPTS // 2)):
-            row.grammar.close_first()
+        elif turn and turn == row.grammar.waiting():
+            row.grammar.close_later()
         self.decode(task, draft.rows, kept, lambda _: self.show(task, draft, kept + row.faces), should_stop)
         self.judge(task, draft)
+        stray.follow(row.faces, self.stuck(task, row), anew=not turn)
 
     def decode(self, task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
         """Draw rows to their ends, behind the given mesh and the faces `kept`, which they then begin with. Raises Cancelled."""
@@ -366,11 +392,11 @@ class MeshGPT:
         draft.drawn += len(samples)
         draft.flawed += sum(not sample.sound for sample in samples)
         draft.seconds = time.monotonic() - task.started
-        furthest = max((sample.row.faces for sample in samples if not sample.sound), key=len, default=[])
-        if len(furthest) > len(draft.reached):
-            draft.reached, draft.back = furthest, BACK
-        else:
-            draft.back *= 2
+
+    def stuck(self, task: Task, row: Row) -> Corner:
+        """The corner at which a row found no way on; NO_CORNER if that is not known, or if it has ended or grown too long."""
+        too_long = len(row.faces) >= task.limit + (len(task.prefix.codes) if task.prefix else 0)
+        return NO_CORNER if row.ended or too_long else row.grammar.stuck()
 
     def sampling(self, request: Request) -> Sampling:
         temperature = self.default_sampling.temperature if request.temperature is None else request.temperature

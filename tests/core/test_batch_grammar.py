@@ -95,7 +95,7 @@ def test_coordinates_allow_what_the_grammar_of_each_row_allows(corners: int, lev
     parts = [mesh[rng.random(len(mesh)) < 0.5][:given] for mesh in meshes]
     grammars = [having(part, corners, levels, close_given) for part in parts]
     for grammar in grammars[1::2]:
-        grammar.close_first()
+        grammar.close_later()
     for grammar in grammars[::3]:
         low, high = np.sort(rng.integers(levels, size=(2, 3)), 0).tolist()
         grammar.fill(tuple(map(min, low, grammar.span_low)), tuple(map(max, high, grammar.span_high)))

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -314,16 +314,33 @@ def test_what_stays_open_in_a_mesh_from_elsewhere_does_not_wait_for_ever() -> No
 
 @settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.sampled_from([3, 4]))
-def test_what_is_open_can_be_closed_before_anything_new_is_begun(seed: int, levels: int, corners: int) -> None:
+def test_something_below_what_is_open_can_be_asked_for(seed: int, levels: int, corners: int) -> None:
     rng = np.random.default_rng(seed)
     grammar = CoordinateGrammar(levels, None, corners)
     drawn_faces(grammar, rng, 3)
-    grammar.close_first()
-    for _ in range(8):
-        lowest = min(grammar.missing, default=None)
-        faces = drawn_faces(grammar, rng, 1)
-        if lowest and faces:
-            assert tuple(faces[0][:3]) == lowest
+    assume(grammar.missing and not grammar.face)
+    lowest = min(grammar.missing)
+    grammar.close_later()
+    if faces := drawn_faces(grammar, rng, 1):
+        assert tuple(faces[0][:3]) < lowest
+        assert grammar.high == min(grammar.missing)  # of one face alone
+
+
+def test_where_nothing_is_open_nothing_need_be_below_it() -> None:
+    grammar = CoordinateGrammar(5)
+    before = grammar.allowed()
+    grammar.close_later()
+    np.testing.assert_array_equal(grammar.allowed(), before)
+
+
+def test_a_grammar_is_stuck_where_its_face_begins_or_at_what_waits() -> None:
+    grammar = CoordinateGrammar(9)
+    assert grammar.stuck() == ()
+    grammar.push_all([[0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0]])
+    assert grammar.stuck() == (0, 0, 0)
+    for code in (0, 0, 0, 0, 1):
+        grammar.push(code)
+    assert grammar.stuck() == (0, 0, 0)
 
 
 @settings(max_examples=40, deadline=None)

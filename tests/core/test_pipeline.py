@@ -18,7 +18,7 @@ from core.discretizer import MeshDiscretizer
 from core.errors import MeshGPTError
 from core.grammar import ABSENT, CodeGrammar, CoordinateGrammar
 from core.mesh import FloatArray, IntArray
-from core.pipeline import ATTEMPTS, BACK, NOTHING, TO_COMPLETE, Cancelled, Draft, Request, Sample, Task, ignore
+from core.pipeline import ATTEMPTS, NOTHING, TO_COMPLETE, Cancelled, Draft, Request, Sample, Stray, Task, ignore
 from core.placement import STEPS, Placement, Prefix, likeliest, placements
 from core.properties import Properties
 from core.request import ShouldStop
@@ -90,8 +90,8 @@ def test_a_mesh_that_does_not_end_is_drawn_again_and_then_shown_with_a_note(mode
 def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_begun_anew(
     model: MeshGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Every sample comes to nine faces and no further, so that each time twice as many are taken back."""
-    monkeypatch.setattr("core.pipeline.BACK", 2)
+    """Every sample comes to nine faces and is stuck at the tenth, so that each time twice as many are taken back."""
+    monkeypatch.setattr("core.pipeline.BACK", 1)
     lengths: list[int] = []
     shown: list[FloatArray] = []
 
@@ -103,33 +103,80 @@ def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_
         rows[0].faces[:0] = kept
 
     monkeypatch.setattr(model, "decode", nine_faces)
+    monkeypatch.setattr(CoordinateGrammar, "stuck", lambda _: (9, 0, 0))
 
     def on_faces(variant: int, start: int, faces: FloatArray) -> None:
         shown[start:] = faces
 
-    closing: list[int] = []
-    monkeypatch.setattr(CoordinateGrammar, "close_first", lambda _: closing.append(len(lengths)))
-    result = model.run(Request("a chair"), on_faces, attempts=7)[0]
-    assert lengths == [0, 9 - 2, 9 - 4, 9 - 8, 0, 9 - 2, 9 - 4]
-    assert closing == [2, 5]  # every third time, behind what was kept
-    assert (len(result.mesh.faces), result.ended, result.rejected, result.drawn) == (9, False, 6, 7)
+    result = model.run(Request("a chair"), on_faces, attempts=8)[0]
+    assert lengths == [0, 9, 9 - 1, 9 - 3, 9 - 7, 0, 9, 9 - 1]
+    assert (len(result.mesh.faces), result.ended, result.rejected, result.drawn) == (9, False, 7, 8)
     np.testing.assert_array_equal(shown, result.mesh.quads().face_coordinates())
 
 
+def test_candidates_that_went_wrong_are_taken_up_in_turn(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken_up: list[list[list[int]]] = []
+
+    def one_face(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
+        taken_up.append(kept)
+        for number, row in enumerate(rows):
+            row.faces = kept or [[number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3]]
+
+    monkeypatch.setattr(model, "decode", one_face)
+    monkeypatch.setattr(CoordinateGrammar, "stuck", lambda _: (9, 0, 0))
+    model.run(Request("a chair", candidates=3), attempts=5)
+    assert [[face[0] for face in kept] for kept in taken_up] == [[], [0], [1], [2], []]
+
+
+def test_a_stray_turns_where_it_was_stuck_and_further_back_each_time_that_it_gets_no_further(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("core.pipeline.BACK", 1)
+    faces = [[0, 0, 0, 0], [0, 0, 1, 0], [2, 0, 0, 0], [2, 0, 0, 1], [5, 5, 5, 5]]
+    stray = Stray(faces, (3, 0, 0))
+    assert stray.turn(faces) == (3, 0, 0)
+    stray.follow(faces[:2], (3, 0, 0), anew=False)
+    assert stray.turn(faces) == (2, 0, 0)
+    assert stray.turn(faces[:2]) == (0, 0, 1), "what was given is not drawn otherwise"
+    stray.follow(faces[:2], (2, 5, 5), anew=False)
+    assert stray.turn(faces) == (0, 0, 0)
+    stray.follow(faces[:2], (2, 5, 5), anew=False)
+    assert (stray.turn(faces), stray.faces) == ((), faces)
+    stray.follow(faces[:1], (1, 0, 0), anew=True)
+    assert (stray.turn(faces[:1]), stray.faces) == ((1, 0, 0), faces[:1])
+    stray.follow(faces[:2], (1, 0, 1), anew=False)
+    assert (stray.turn(faces[:2]), stray.faces) == ((1, 0, 1), faces[:2])
+
+
+def test_what_waits_comes_later_where_a_sample_was_stuck_at_it(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+    bottom = [0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 1, 0]
+    later: list[bool] = []
+    monkeypatch.setattr(CoordinateGrammar, "close_later", lambda _: later.append(True))
+    monkeypatch.setattr(model, "decode", lambda *_: None)
+    for stuck, waits in (((0, 0, 0), False), ((0, 0, 1), True), ((0, 0, 2), False)):
+        task, draft = model.prepare(Request("a chair"), ignore), Draft(0)
+        model.draw(task, [draft], None)
+        draft.strays[0] = Stray([bottom], stuck)
+        with monkeypatch.context() as patched:
+            patched.setattr(CoordinateGrammar, "waiting", lambda grammar: min(grammar.missing, default=()) and (0, 0, 1))
+            later.clear()
+            model.go_back(task, draft, None, leave_open=False)
+        assert bool(later) == waits
+
+
 def test_what_is_kept_of_a_sample_stays_and_the_grammar_goes_on_behind_it(model: MeshGPT) -> None:
-    request = Request("a chair", max_faces=30)
-    task = model.prepare(request, ignore)
-    draft = Draft(0)
-    model.draw(task, [draft], None)
-    reached = draft.reached
-    model.go_back(task, draft, None, leave_open=False)
-    kept = reached[: max(0, len(reached) - BACK)]
-    assert draft.rows[0].faces[: len(kept)] == kept
-    grammar = model.tokenizer.grammar(None)
-    for code in chain.from_iterable(draft.rows[0].faces):
-        symbol = grammar.absent if code == ABSENT else code
-        assert grammar.allowed()[symbol]
-        grammar.push(symbol)
+    faces = Prefix(model.tokenizer, BOX, BOX.frame()).codes.tolist()
+    for stuck, count in (((16, 16, 16), 6), (tuple(faces[-1][:3]), 5)):
+        task, draft = model.prepare(Request("a chair", max_faces=30), ignore), Draft(0)
+        model.draw(task, [draft], None)
+        draft.strays[0] = Stray(faces, stuck)
+        model.go_back(task, draft, None, leave_open=False)
+        assert draft.rows[0].faces[:count] == faces[:count]
+        grammar = model.tokenizer.grammar(None)
+        for code in chain.from_iterable(draft.rows[0].faces):
+            symbol = grammar.absent if code == ABSENT else code
+            assert grammar.allowed()[symbol]
+            grammar.push(symbol)
 
 
 def test_a_mesh_to_complete_may_stay_open_where_it_was_when_closing_it_comes_to_nothing(
@@ -330,31 +377,39 @@ def test_completing_keeps_every_face_and_coordinate(model: MeshGPT) -> None:
     np.testing.assert_array_equal(completed.quads().face_coordinates()[: len(BOX.faces)], BOX.face_coordinates())
 
 
-def test_of_a_completion_so_many_new_faces_are_taken_back_and_those_given_between_them(
+def test_of_a_completion_new_faces_are_taken_back_and_those_given_between_them(
     model: MeshGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.pipeline.BACK", 2)
-    task = model.prepare(Request("a chair", BOX, bounds=((0, 0, 0), (4, 4, 8))), ignore)
+    monkeypatch.setattr("core.pipeline.BACK", 1)
+    task = model.prepare(Request("a chair", BOX, candidates=1, bounds=((0, 0, 0), (4, 4, 8))), ignore)
     assert task.prefix is not None
-    given = task.prefix.codes.tolist()
-    new = [[number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3] for number in range(3)]
+    new = [[number, 0, 0, number, 1, 0, number, 1, 1, *[ABSENT] * 3] for number in (5, 6, 12)]
+    faces = sorted([*task.prefix.codes.tolist(), *new])
     draft, lengths, shown = Draft(0), [], []
     task = replace(task, stream=lambda variant, start, faces: shown.append((start, len(faces))))
 
     def mixed(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
         lengths.append(len(kept))
-        for face in [*given[:2], new[0], *given[2:4], new[1], given[4], new[2], given[5]][len(kept) :]:
+        for face in faces[len(kept) :]:
             rows[0].faces.append(face)
             show(0)
         rows[0].faces[:0] = kept
 
+    def row(*_: object) -> Row:
+        grammar = CodeGrammar(17, 3)
+        monkeypatch.setattr(grammar, "stuck", lambda: (16, 0, 0))
+        return Row(grammar, np.random.default_rng(0), [])
+
     monkeypatch.setattr(model, "decode", mixed)
-    monkeypatch.setattr(model, "row", lambda *which: Row(CodeGrammar(17, 3), np.random.default_rng(0), []))
+    monkeypatch.setattr(model, "row", row)
     model.draw(task, [draft], None)
-    model.go_back(task, draft, None, leave_open=False)
-    model.go_back(task, draft, None, leave_open=False)
-    assert lengths == [0, len([*given[:2], new[0], *given[2:4]]), 0]
-    assert shown == [(6, 1), (7, 1), (8, 1), *[(6, 1), (7, 1), (8, 1)], *[(6, 1), (7, 1), (8, 1)]]
+    for _ in range(4):
+        model.go_back(task, draft, None, leave_open=False)
+    before_the_last, before_the_first = ([face for face in faces if face < of_new] for of_new in (new[2], new[0]))
+    assert lengths == [0, len(faces), len(before_the_last), len(before_the_first), 0]
+    assert 0 < len(before_the_first) < len(before_the_last) - 2, "given faces are among them"
+    anew = [(6, 1), (7, 1), (8, 1)]
+    assert shown == [*anew, (6, 3), (6, 2), (8, 1), (6, 0), *anew, *anew]
     assert len(draft.best.mesh.faces) == 6 + 3
 
 
