@@ -46,6 +46,7 @@ FACTS = ("config", "name", "tokenizer", "domain", "nouns")  # what config.json m
 ATTEMPTS = 40  # times that a variant is drawn, or a part of it drawn anew, before the best of what came is taken as it is
 TO_COMPLETE = 8  # candidates for a completion at least, if the request does not say how many: few of them meet what was given everywhere
 BACK = 3  # corners that a sample which has gone wrong is taken back where going on from where it was stuck gets it no further
+FEW = 2  # samples that have gone wrong before one of them is taken up again: until then one is drawn anew
 GIVE_UP = 0.003  # a sample has gone wrong where its grammar allows less than this share of what the model expects next
 MOST_ROWS = 64  # samples drawn at once; what is more waits
 FACES_AT_ONCE = 768  # of placements that are held against each other: more are hardly faster, and each takes 0.2 MB
@@ -266,11 +267,11 @@ class MeshGPT:
         """Make what is asked for: one result a variant, in order.
 
         Of a variant's candidates those that do not end or have open edges or faces without area are thrown away, and the best of the others
-        is the result. If there is none, one after the other is taken up again where it found no way on, `attempts` times in all with those
-        drawn first: if it was stuck at what waited, with something below that. Each time that this gets it no further it is taken back
-        twice as far, until it is drawn anew from the start. A mesh to complete stays within the bounds, if there are any, and reaches every
-        side of them; from half of these times on it may stay smaller, and keep open edges. If nothing helps, the sample with the fewest
-        flaws is the result.
+        is the result. If there is none, another is drawn where there was one alone, and then one after the other is taken up again where it
+        found no way on, `attempts` times in all with the first: if it was stuck at what waited, with something below that. Each time that
+        this gets it no further it is taken back more than twice as far, until it is drawn anew from the start. A mesh to complete stays
+        within the bounds, if there are any, and reaches every side of them; from half of these times on it may stay smaller, and keep open
+        edges. If nothing helps, the sample with the fewest flaws is the result.
         on_faces(variant, start, coordinates [n, 4, 3]): faces of the first candidate as they come; a start that was passed before means
         that the sample from there on was thrown away, or that another was chosen. should_stop: asked after every face.
         Raises Cancelled when should_stop said so, and MeshGPTError: bad_mesh, bad_request if the mesh, max_faces or the number of faces
@@ -338,10 +339,12 @@ class MeshGPT:
             draft.strays = deque(Stray(row.faces, self.stuck(task, row)) for row in draft.rows)
 
     def go_back(self, task: Task, draft: Draft, should_stop: ShouldStop | None, leave_open: bool) -> None:
-        """Draw one of the strays otherwise from where it was stuck, from before that, or anew. Raises Cancelled.
+        """Draw one of the strays otherwise from where it was stuck, from before that, or anew, or one more. Raises Cancelled.
 
         leave_open: what is open where it begins may stay so.
         """
+        if len(draft.strays) < FEW:
+            draft.strays.appendleft(Stray([], NO_CORNER))
         stray = draft.strays[0]
         draft.strays.rotate(-1)
         turn = stray.turn(task.new(stray.faces))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -91,6 +92,7 @@ def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_
     model: MeshGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every sample comes to nine faces and is stuck at the tenth, so that each time twice as many are taken back."""
+    monkeypatch.setattr("core.pipeline.FEW", 1)
     monkeypatch.setattr("core.pipeline.BACK", 1)
     lengths: list[int] = []
     shown: list[FloatArray] = []
@@ -114,7 +116,10 @@ def test_a_sample_that_goes_wrong_is_taken_back_further_and_further_until_it_is_
     np.testing.assert_array_equal(shown, result.mesh.quads().face_coordinates())
 
 
-def test_candidates_that_went_wrong_are_taken_up_in_turn(model: MeshGPT, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("candidates", "expected"), [(3, [[], [0], [1], [2], []]), (1, [[], [], [0], [0], []])])
+def test_candidates_that_went_wrong_are_taken_up_in_turn_once_there_are_two_of_them(
+    model: MeshGPT, monkeypatch: pytest.MonkeyPatch, candidates: int, expected: list[list[int]]
+) -> None:
     taken_up: list[list[list[int]]] = []
 
     def one_face(task: Task, rows: list[Row], kept: list[list[int]], show: OnFace, should_stop: ShouldStop | None) -> None:
@@ -124,8 +129,8 @@ def test_candidates_that_went_wrong_are_taken_up_in_turn(model: MeshGPT, monkeyp
 
     monkeypatch.setattr(model, "decode", one_face)
     monkeypatch.setattr(CoordinateGrammar, "stuck", lambda _: (9, 0, 0))
-    model.run(Request("a chair", candidates=3), attempts=5)
-    assert [[face[0] for face in kept] for kept in taken_up] == [[], [0], [1], [2], []]
+    model.run(Request("a chair", candidates=candidates), attempts=5)
+    assert [[face[0] for face in kept] for kept in taken_up] == expected
 
 
 def test_a_stray_turns_where_it_was_stuck_and_further_back_each_time_that_it_gets_no_further(
@@ -156,7 +161,7 @@ def test_what_waits_comes_later_where_a_sample_was_stuck_at_it(model: MeshGPT, m
     for stuck, waits in (((0, 0, 0), False), ((0, 0, 1), True), ((0, 0, 2), False)):
         task, draft = model.prepare(Request("a chair"), ignore), Draft(0)
         model.draw(task, [draft], None)
-        draft.strays[0] = Stray([bottom], stuck)
+        draft.strays = deque([Stray([bottom], stuck), Stray([], ())])
         with monkeypatch.context() as patched:
             patched.setattr(CoordinateGrammar, "waiting", lambda grammar: min(grammar.missing, default=()) and (0, 0, 1))
             later.clear()
@@ -169,7 +174,7 @@ def test_what_is_kept_of_a_sample_stays_and_the_grammar_goes_on_behind_it(model:
     for stuck, count in (((16, 16, 16), 6), (tuple(faces[-1][:3]), 5)):
         task, draft = model.prepare(Request("a chair", max_faces=30), ignore), Draft(0)
         model.draw(task, [draft], None)
-        draft.strays[0] = Stray(faces, stuck)
+        draft.strays = deque([Stray(faces, stuck), Stray([], ())])
         model.go_back(task, draft, None, leave_open=False)
         assert draft.rows[0].faces[:count] == faces[:count]
         grammar = model.tokenizer.grammar(None)
@@ -380,6 +385,7 @@ def test_completing_keeps_every_face_and_coordinate(model: MeshGPT) -> None:
 def test_of_a_completion_new_faces_are_taken_back_and_those_given_between_them(
     model: MeshGPT, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("core.pipeline.FEW", 1)
     monkeypatch.setattr("core.pipeline.BACK", 1)
     task = model.prepare(Request("a chair", BOX, candidates=1, bounds=((0, 0, 0), (4, 4, 8))), ignore)
     assert task.prefix is not None
