@@ -87,9 +87,9 @@ class Task:
 
 @dataclass
 class Draft:
-    """A variant on its way. rows: the candidates at hand, of which the first is shown. strays: those that were drawn first, as they are
-    taken up again in turn. best: the best sample so far. drawn: how many samples there were. flawed: how many of those did not end or were
-    broken. adds_nothing: whether all that were drawn first ended without a new face.
+    """A variant on its way. rows: the candidates at hand, of which the first is shown. strays: the candidates that were drawn first, and
+    one more where there was one alone, as they are taken up again in turn. best: the best sample so far. drawn: how many samples there
+    were. flawed: how many of those did not end or were broken. adds_nothing: whether all that were drawn first ended without a new face.
 
     first_face, seconds: from the request's start to the first face, and to the end of the last sample.
     """
